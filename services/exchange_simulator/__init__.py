@@ -1,0 +1,1 @@
+"""The exchanges' own protocols on loopback: recorded sessions and generated markets."""
