@@ -1,0 +1,343 @@
+"""Every record that tapeline publishes on a subject and stores in a table, declared once.
+
+One record is one JSON object on its subject and one row in its table; the field names are the same in both. The types
+below say what a field is: from them `schemas.tables` derives the ClickHouse columns and `schemas.json_schema` the JSON
+Schemas, so nothing is typed twice.
+
+* `Micros`: integer microseconds since the epoch, UTC.
+* `Number`: a plain decimal string with the exchange's own digits; at most 20 digits before the point and 18 after.
+* `Levels`: book levels, best first, each `[price, quantity]` or, on contract markets, `[price, quantity, contracts]`.
+  On the wire of a live record they may still be the exchange's own bytes (`msgspec.Raw`), already checked.
+
+A field that the exchange did not give is absent from the JSON object and NULL in the table.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+import msgspec
+
+Micros = Annotated[int, "micros"]
+Number = Annotated[str, "number"]
+Levels = Annotated[msgspec.Raw | list[tuple[str, ...]], "levels"]
+Token = Annotated[str, "token"]  # one of few values: stored as LowCardinality(String)
+
+Side = Literal["buy", "sell"]
+Source = Literal["live", "backfill"]
+TimestampSource = Literal["match", "push", "received", "open", "stamp"]
+"""Where `timestamp` comes from: the match, the exchange's push time, our receive time, a candle's open time, or the
+exchange's own stamp on a polled statistic."""
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """What every record carries: whose it is, when it happened, when we received it, and how."""
+
+    KIND: ClassVar[str]
+
+    exchange: Token
+    market: Token
+    symbol: Token
+    timestamp: Micros
+    timestamp_source: TimestampSource
+    received_at: Micros
+    source: Source
+
+
+class Trade(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """One trade as the exchange numbers them: a fill, or an aggregate of one taker order's fills at one price.
+
+    `side` is the taker's. `sequence` is the trade's number in the instrument's contiguous id space, where it has one.
+    """
+
+    KIND: ClassVar[str] = "trade"
+
+    price: Number
+    quantity: Number
+    side: Side
+    trade_id: str | None = None
+    sequence: int | None = None
+    contracts: Number | None = None
+    first_trade_id: int | None = None
+    last_trade_id: int | None = None
+    trade_count: int | None = None
+    quantity_without_rpi: Number | None = None
+    sent_at: Micros | None = None
+
+
+class Fill(Trade, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """A single fill, on exchanges where a trade is an aggregate. Off by default."""
+
+    KIND: ClassVar[str] = "fill"
+
+
+class OrderBook(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """The best levels of a book that is provably in step: the last state of each second of `timestamp`."""
+
+    KIND: ClassVar[str] = "orderbook"
+
+    sequence: int
+    bids: Levels
+    asks: Levels
+    sent_at: Micros | None = None
+
+
+class BookChange(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """One book change as sent: absolute quantities, 0 removes. `in_step` is false before a sync."""
+
+    KIND: ClassVar[str] = "book_change"
+
+    first_sequence: int
+    last_sequence: int
+    bids: Levels
+    asks: Levels
+    in_step: bool
+    previous_sequence: int | None = None
+    sent_at: Micros | None = None
+
+
+class Quote(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """Best bid and ask."""
+
+    KIND: ClassVar[str] = "quote"
+
+    bid_price: Number
+    bid_quantity: Number
+    ask_price: Number
+    ask_quantity: Number
+    sequence: int | None = None
+    sent_at: Micros | None = None
+
+
+class Ticker(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """Statistics of the last 24 hours. `volume` is in base currency, `quote_volume` in quote currency."""
+
+    KIND: ClassVar[str] = "ticker"
+
+    last_price: Number
+    open_price: Number
+    high_price: Number
+    low_price: Number
+    volume: Number
+    quote_volume: Number
+    price_change: Number | None = None
+    price_change_percent: Number | None = None
+    weighted_average_price: Number | None = None
+    last_quantity: Number | None = None
+    bid_price: Number | None = None
+    bid_quantity: Number | None = None
+    ask_price: Number | None = None
+    ask_quantity: Number | None = None
+    trade_count: int | None = None
+    first_trade_id: int | None = None
+    last_trade_id: int | None = None
+    window_open_at: Micros | None = None
+    window_close_at: Micros | None = None
+    sent_at: Micros | None = None
+
+
+class CandleUpdate(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """A candle as it stands; `timestamp` is its open time, `closed` marks the final version."""
+
+    KIND: ClassVar[str] = "candle_update"
+
+    interval: Token
+    open_price: Number
+    high_price: Number
+    low_price: Number
+    close_price: Number
+    volume: Number
+    closed: bool
+    quote_volume: Number | None = None
+    trade_count: int | None = None
+    taker_buy_volume: Number | None = None
+    taker_buy_quote_volume: Number | None = None
+    first_trade_id: int | None = None
+    last_trade_id: int | None = None
+    sent_at: Micros | None = None
+
+
+class Candle(CandleUpdate, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """A closed candle, one per instrument, interval and open time."""
+
+    KIND: ClassVar[str] = "candle"
+
+
+class FundingRate(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """A perpetual's funding rate per funding interval, as a fraction: an estimate, or the rate that was settled."""
+
+    KIND: ClassVar[str] = "funding_rate"
+
+    rate: Number
+    rate_kind: Literal["estimated", "settled"]
+    next_funding_time: Micros | None = None
+    mark_price: Number | None = None
+    sent_at: Micros | None = None
+
+
+class OpenInterest(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """Open interest in base currency, and its value in quote currency where the exchange gives it."""
+
+    KIND: ClassVar[str] = "open_interest"
+
+    open_interest: Number
+    open_interest_value: Number | None = None
+    contracts: Number | None = None
+    sent_at: Micros | None = None
+
+
+class IndexPrice(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """Mark price and index price of a derivative."""
+
+    KIND: ClassVar[str] = "index_price"
+
+    mark_price: Number
+    index_price: Number | None = None
+    mark_price_average: Number | None = None
+    settlement_price: Number | None = None
+    sent_at: Micros | None = None
+
+
+class Liquidation(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """A forced order. `side` is its own side as a taker: `sell` when a long position was liquidated."""
+
+    KIND: ClassVar[str] = "liquidation"
+
+    price: Number
+    quantity: Number
+    side: Side
+    order_price: Number | None = None
+    order_quantity: Number | None = None
+    last_quantity: Number | None = None
+    contracts: Number | None = None
+    status: Token | None = None
+    sent_at: Micros | None = None
+
+
+class LongShortRatio(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """Shares of long and short, and their quotient, over `period`."""
+
+    long_ratio: Number
+    short_ratio: Number
+    long_short_ratio: Number
+    period: Token
+    sent_at: Micros | None = None
+
+
+class LsrTopPosition(LongShortRatio, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """Long/short ratio of the positions of the top traders."""
+
+    KIND: ClassVar[str] = "lsr_top_position"
+
+
+class LsrAllAccount(LongShortRatio, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """Long/short ratio of all accounts."""
+
+    KIND: ClassVar[str] = "lsr_all_account"
+
+
+class Instrument(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """What is traded: `asset` x `multiplier` is what one unit of `symbol`'s base stands for (1000PEPE = PEPE x 1000)."""
+
+    KIND: ClassVar[str] = "instrument"
+
+    exchange_symbol: str
+    base: Token
+    quote: Token
+    asset: Token
+    multiplier: Number
+    status: Token
+    settle: Token | None = None
+    tick_size: Number | None = None
+    quantity_step: Number | None = None
+    contract_size: Number | None = None
+    contract_kind: Literal["linear", "inverse"] | None = None
+    listed_at: Micros | None = None
+    delisted_at: Micros | None = None
+    expires_at: Micros | None = None
+
+
+class Connection(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """What happened to a collector's WebSocket connection. `symbol` is `_all`: a connection carries many."""
+
+    KIND: ClassVar[str] = "connection"
+
+    collector: Token
+    connection: str
+    event: Literal["opened", "subscribed", "silent", "dropped", "closed"]
+    url: str
+    streams: int
+    frames: int
+    reason: str | None = None
+
+
+class Gap(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """Something the exchange said, or may have said, that we do not have; one row per change of its state.
+
+    `timestamp` is the last moment before the gap on the exchange's clock (ours where nothing came before it). The bounds
+    are exclusive: the last thing we have before the gap and the first after it, `None` while that is not known yet.
+    """
+
+    KIND: ClassVar[str] = "gap"
+
+    gap_id: str
+    kind: Token
+    gap_type: Literal["sequence", "disconnect", "dropped", "unsynced", "ring"]
+    status: Literal["open", "filling", "filled", "partly_filled", "unavailable"]
+    evidence: str
+    interval: Token | None = None
+    priority: Literal["urgent", "recent", "historical"] | None = None
+    first_missing: int | None = None
+    last_missing: int | None = None
+    after_timestamp: Micros | None = None
+    before_timestamp: Micros | None = None
+    lost_from: Micros | None = None
+    lost_to: Micros | None = None
+    attempts: int = 0
+    records_filled: int = 0
+    detection_time: Micros
+
+
+class DeadLetter(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """A message that was refused, with the reason and its bytes in base64."""
+
+    KIND: ClassVar[str] = "dead_letter"
+
+    service: Token
+    reason: str
+    subject: str
+    stream_sequence: int
+    body: str
+    connection: str | None = None
+    frame: int | None = None
+
+
+MARKET_RECORDS: tuple[type[Record], ...] = (
+    Trade,
+    Fill,
+    OrderBook,
+    BookChange,
+    Quote,
+    Ticker,
+    Candle,
+    CandleUpdate,
+    FundingRate,
+    OpenInterest,
+    IndexPrice,
+    Liquidation,
+    LsrTopPosition,
+    LsrAllAccount,
+    Instrument,
+    Connection,
+)
+"""Records published on `md.<kind>.>`."""
+
+ALL_RECORDS: tuple[type[Record], ...] = (*MARKET_RECORDS, Gap, DeadLetter)
+BY_KIND: dict[str, type[Record]] = {record.KIND: record for record in ALL_RECORDS}
+
+_encode = msgspec.json.Encoder().encode
+
+
+def encode(record: Record) -> bytes:
+    """One record as its JSON object, UTF-8; fields the exchange did not give are left out."""
+    return _encode(record)

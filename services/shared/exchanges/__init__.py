@@ -1,0 +1,1 @@
+"""One pure module per exchange market: frame bytes to records."""

@@ -1,0 +1,153 @@
+"""What an exchange market's module declares, for the collector and the normaliser alike.
+
+A module holds one `Market`: where it is, what it offers, its limits, and pure functions between bytes and meaning. The
+collector asks which streams to subscribe and what a frame is about; the normaliser asks what a frame says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from schemas.frames import RawFrame
+from schemas.records import Instrument, Record
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the exchange allows one address and one connection."""
+
+    streams_per_connection: int
+    streams_per_message: int
+    messages_per_s: float
+    connects_per_5_min: int
+    lifetime_s: float
+    weight_per_min: int
+
+
+class Listing:
+    """The instruments of one market, by the exchange's own symbol and by ours."""
+
+    def __init__(self, instruments: Sequence[Instrument] = ()) -> None:
+        self.by_exchange_symbol: dict[str, Instrument] = {item.exchange_symbol: item for item in instruments}
+        self.by_symbol: dict[str, Instrument] = {item.symbol: item for item in instruments}
+
+
+Parser = Callable[[RawFrame, Listing], Sequence["Record | BookSnapshot"]]
+"""Turn one frame into records. Pure; raises only BadFrame (UnknownSymbol among them)."""
+
+
+@dataclass(frozen=True, slots=True)
+class BookSnapshot:
+    """A whole book at `sequence`; levels are the exchange's strings. `limit` levels a side means: cut off there."""
+
+    symbol: str
+    sequence: int
+    bids: Sequence[tuple[str, str]]
+    asks: Sequence[tuple[str, str]]
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One WebSocket channel: `stream` makes the exchange's stream name of its symbol; `kinds` are what it yields."""
+
+    name: str
+    kinds: tuple[str, ...]
+    stream: Callable[[str], str]
+    parse: Parser
+    route: str = ""
+    default: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """One REST endpoint. `path` with `{symbol}` is asked per instrument; `every_s` None means on demand only."""
+
+    name: str
+    kinds: tuple[str, ...]
+    path: str
+    weight: int
+    parse: Parser
+    every_s: float | None = None
+    default: bool = True
+
+    @property
+    def per_symbol(self) -> bool:
+        """Whether each instrument is asked for on its own."""
+        return "{symbol}" in self.path
+
+
+class Reply(NamedTuple):
+    """The exchange's answer to a subscription: `error` is None when it was accepted."""
+
+    request_id: int | None
+    error: str | None
+
+
+class StreamName(NamedTuple):
+    """A data frame of this stream, in the exchange's words."""
+
+    name: str
+
+
+class Notice(NamedTuple):
+    """A frame that is neither data nor an answer: `reconnect` when the exchange says that it is about to close."""
+
+    text: str
+    reconnect: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a book's rule says of a change: apply it, ignore it as older than the book, or the chain is broken."""
+
+    apply: bool
+    broken: bool
+
+
+APPLY = Verdict(apply=True, broken=False)
+IGNORE = Verdict(apply=False, broken=False)
+BROKEN = Verdict(apply=False, broken=True)
+
+
+@dataclass(frozen=True, slots=True)
+class BookRule:
+    """An exchange's own rule for keeping a book, over (first, last, previous) sequences of a change.
+
+    `first(snapshot, first, last, previous)` judges the first change after a snapshot, `following(book, first, last,
+    previous)` each later one; `snapshot` and `book` are the sequence the book is true at.
+    """
+
+    first: Callable[[int, int, int, int | None], Verdict]
+    following: Callable[[int, int, int, int | None], Verdict]
+
+
+@dataclass(frozen=True)
+class Market:
+    """One exchange market, declared. `routes` maps a route's name to its path behind `ws_url`."""
+
+    exchange: str
+    market: str
+    ws_url: str
+    rest_url: str
+    routes: Mapping[str, str]
+    limits: Limits
+    channels: Mapping[str, Channel]
+    polls: Mapping[str, Poll]
+    instruments: Poll
+    """The instrument list; its parser yields `Instrument` records."""
+    book_channel: str
+    book_snapshot: Poll
+    """Asked for after each subscription of `book_channel` and after each break."""
+    book_rule: BookRule
+    subscribe: Callable[[Sequence[str], int], bytes]
+    """(stream names, request id) -> the message to send."""
+    unsubscribe: Callable[[Sequence[str], int], bytes]
+    sort: Callable[[bytes], StreamName | Reply | Notice]
+    """What a received frame is about, cheaply. Raises BadFrame when it is none of these."""
+    used_weight_header: str
+    """The header in which the exchange says how much of the weight of this minute is used."""
+    starter: Sequence[str] = field(default=())
+    """The symbols (ours) of the universe `starter`."""

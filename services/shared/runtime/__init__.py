@@ -1,0 +1,1 @@
+"""The only sockets, clients, clocks and signals of the services."""
