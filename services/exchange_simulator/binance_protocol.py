@@ -132,9 +132,7 @@ class Control:
         if not _valid_id(ident):
             return _error(2, "Invalid request: request ID must be an unsigned integer")
         if unknown := sorted(request.keys() - _FIELDS):
-            return _error(
-                2, f"Invalid request: unknown field `{unknown[0]}`, expected `method`, `params` or `id`", ident
-            )
+            return _error(2, f"Invalid request: unknown field `{unknown[0]}`, expected `method`, `params` or `id`")
         if "method" not in request:
             return _error(2, f"Invalid request: missing field `method` at line 1 column {len(message)}")
         return self._answer(request["method"], request.get("params"), ident)

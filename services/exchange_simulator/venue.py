@@ -95,6 +95,6 @@ class Venue(Protocol):
         """Answer a GET on the exchange's own REST path."""
         ...
 
-    def finished(self) -> bool:
-        """Whether everything this venue ever had to say has been handed out by `frames`. Endless markets: False."""
+    def finished(self, now_us: int) -> bool:
+        """Whether everything this venue ever had to say has been handed out (or missed). Endless markets: False."""
         ...
