@@ -1,0 +1,53 @@
+"""Turns a folder of recordings into venues: which recorded session speaks for which exchange market."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.exchange_simulator import recordings
+from services.exchange_simulator.recordings import Recording
+from services.exchange_simulator.replay_binance import BinanceReplay
+from services.exchange_simulator.venue import Venue
+
+
+@dataclass(frozen=True, slots=True)
+class _Speaker:
+    exchange: str
+    build: Callable[[Recording, float, float], Venue]
+
+
+_SPEAKERS = {
+    "BINANCE": _Speaker("binance", lambda recording, pace, patience: BinanceReplay(recording, "spot", pace, patience)),
+    "BINANCE_FUTURES": _Speaker(
+        "binance", lambda recording, pace, patience: BinanceReplay(recording, "perp", pace, patience)
+    ),
+}
+"""Session name -> who can speak it. Another exchange is one more module and one more line here."""
+
+
+def build(
+    folder: Path, exchanges: Sequence[str], pace: float, patience_s: float
+) -> tuple[tuple[Venue, ...], tuple[str, ...]]:
+    """Return the venues of a recordings folder, and the names of the sessions left out.
+
+    `exchanges` limits what is served (empty: all); `pace` and `patience_s` as in `Timeline`. Raises BadRecording for a
+    folder without a session that can be served, and for a served session that is not in the format.
+    """
+    found = recordings.sessions(folder)
+    speakers = {
+        name: speaker
+        for name, speaker in _SPEAKERS.items()
+        if name in found and (not exchanges or speaker.exchange in exchanges)
+    }
+    if not speakers:
+        asked = f" of {', '.join(exchanges)}" if exchanges else ""
+        raise recordings.BadRecording(
+            f"{folder}: no session{asked} that can be replayed; it holds {', '.join(sorted(found))}, "
+            f"and {', '.join(_SPEAKERS)} can be replayed"
+        )
+    venues = tuple(
+        speaker.build(recordings.read(name, found[name]), pace, patience_s) for name, speaker in speakers.items()
+    )
+    return venues, tuple(sorted(found.keys() - speakers.keys()))
