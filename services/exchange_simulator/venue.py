@@ -98,3 +98,7 @@ class Venue(Protocol):
     def finished(self, now_us: int) -> bool:
         """Whether everything this venue ever had to say has been handed out (or missed). Endless markets: False."""
         ...
+
+    def missed(self) -> int:
+        """Return how many frames fell due with nobody there to get them; an endless market, which counts none, says 0."""
+        ...

@@ -1,0 +1,200 @@
+"""Serves venues on one loopback port: WebSocket and REST under `/<exchange>/<market>`, and the simulator's own paths.
+
+`GET /simulator/status` tells what is served and how far it is; `POST /simulator/fault` orders a fault (see faults.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+import orjson
+from aiohttp import web
+
+from schemas.errors import Broken
+from services.exchange_simulator import faults
+from services.exchange_simulator.connection import Connection, now_us
+from services.exchange_simulator.faults import FaultySession, MarketFaults
+from services.exchange_simulator.venue import Answer, Closing, KeepAlive, Refused, Venue
+
+_JSON = "application/json;charset=UTF-8"
+_SHUTDOWN_S = 3.0
+
+
+@dataclass(slots=True)
+class _Market:
+    """One served venue. `sent` and `delivered` are of the connections that are gone; the open ones count themselves."""
+
+    venue: Venue
+    keep_alive: KeepAlive
+    faults: MarketFaults = field(default_factory=MarketFaults)
+    connections: set[Connection] = field(default_factory=set)
+    sent: int = 0
+    delivered: int = 0
+
+    def wake(self) -> None:
+        for connection in self.connections:
+            connection.wake()
+
+    def status(self, host: str, port: int) -> dict[str, Any]:
+        name = f"{self.venue.exchange}/{self.venue.market}"
+        through = self.venue.finished(now_us())
+        return {
+            "exchange": self.venue.exchange,
+            "market": self.venue.market,
+            "ws_url": f"ws://{host}:{port}/{name}",
+            "rest_url": f"http://{host}:{port}/{name}",
+            "symbols": list(self.venue.symbols()),
+            "connections": len(self.connections),
+            "frames_sent": self.sent + sum(connection.sent for connection in self.connections),
+            "delivered": self.delivered + sum(connection.confirmed for connection in self.connections),
+            "missed": self.venue.missed(),
+            "finished": through and all(connection.confirmed == connection.sent for connection in self.connections),
+        }
+
+
+class Server:
+    """The simulator's one port. Use as an async context manager; `port` is the bound one from then on."""
+
+    def __init__(
+        self, venues: Sequence[Venue], host: str = "127.0.0.1", port: int = 0, keep_alive: KeepAlive | None = None
+    ) -> None:
+        """Serve `venues` on `host`, port 0 being any free one; `keep_alive` replaces the exchanges' own.
+
+        Raises ValueError when two venues are the same exchange market.
+        """
+        self.host = host
+        self.port = port
+        self._markets: dict[tuple[str, str], _Market] = {}
+        for venue in venues:
+            key = (venue.exchange, venue.market)
+            if key in self._markets:
+                raise ValueError(f"two venues for {venue.exchange} {venue.market}")
+            self._markets[key] = _Market(venue, keep_alive or venue.keep_alive)
+        app = web.Application()
+        app.add_routes(
+            [
+                web.get("/simulator/status", self._status),
+                web.post("/simulator/fault", self._fault),
+                web.get("/{exchange}/{market}/{path:.*}", self._serve),
+            ]
+        )
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_S)
+
+    async def __aenter__(self) -> Self:
+        """Listen. Raises Broken when the port cannot be opened."""
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, self.host, self.port).start()
+        except OSError as error:
+            await self._runner.cleanup()
+            raise Broken(
+                f"port {self.port} on {self.host} cannot be opened: {error.strerror}", port=self.port
+            ) from None
+        self.port = self._runner.addresses[0][1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close every connection (1001, going away) and the port."""
+        for market in self._markets.values():
+            for connection in market.connections:
+                connection.cut(Closing(1001, "the simulator stops"))
+        await self._runner.cleanup()
+
+    def status(self) -> dict[str, Any]:
+        """Return what `GET /simulator/status` answers.
+
+        `delivered` counts the frames a client has proven by a pong to have read; `finished`: every venue has handed out
+        everything, and every open connection has confirmed all it got.
+        """
+        markets = [market.status(self.host, self.port) for market in self._markets.values()]
+        return {
+            "markets": markets,
+            "frames_sent": sum(market["frames_sent"] for market in markets),
+            "delivered": sum(market["delivered"] for market in markets),
+            "missed": sum(market["missed"] for market in markets),
+            "finished": all(market["finished"] for market in markets),
+        }
+
+    async def _status(self, _: web.Request) -> web.Response:
+        return _json(200, self.status())
+
+    async def _fault(self, request: web.Request) -> web.Response:
+        try:
+            fault = faults.decode(await request.read())
+        except ValueError as error:
+            return _json(400, {"error": str(error)})
+        hit = [
+            market
+            for (exchange, name), market in self._markets.items()
+            if fault.exchange in (None, exchange) and fault.market in (None, name)
+        ]
+        if not hit:
+            served = ", ".join(f"{exchange}/{name}" for exchange, name in self._markets)
+            return _json(400, {"error": f"no market {fault.exchange}/{fault.market}; served are {served}"})
+        for market in hit:
+            market.faults.add(fault, now_us())
+            if isinstance(fault, faults.Close):
+                for connection in market.connections:
+                    if fault.abort:
+                        connection.abort()
+                    else:
+                        connection.cut(Closing(fault.code, "simulated fault"))
+            market.wake()
+        return _json(200, {"markets": [f"{market.venue.exchange}/{market.venue.market}" for market in hit]})
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        market = self._markets.get((request.match_info["exchange"], request.match_info["market"]))
+        if market is None:
+            served = ", ".join(f"/{exchange}/{name}" for exchange, name in self._markets)
+            return _json(404, {"error": f"nothing is simulated at {request.path}; served are {served}"})
+        path = f"/{request.match_info['path']}"
+        if request.headers.get("Upgrade", "").lower() == "websocket":
+            return await self._connect(market, path, request)
+        answer = market.faults.answering(path) or market.venue.get(path, dict(request.query), now_us())
+        return _response(answer)
+
+    async def _connect(self, market: _Market, path: str, request: web.Request) -> web.StreamResponse:
+        try:
+            market.faults.connecting()
+            session = market.venue.connect(path, request.rel_url.raw_query_string, now_us())
+        except Refused as refused:
+            return web.Response(status=refused.status, text=refused.reason)
+        socket: web.WebSocketResponse[bool] = web.WebSocketResponse(
+            autoping=False, compress=False, decode_text=False, writer_limit=0
+        )
+        try:
+            await socket.prepare(request)
+        except BaseException:
+            session.close(now_us())
+            raise
+        transport = request.transport
+        if not isinstance(transport, asyncio.Transport):  # the client went away during the handshake
+            session.close(now_us())
+            return socket
+        connection = Connection(
+            FaultySession(session, market.faults), socket, transport, market.keep_alive, market.wake
+        )
+        market.connections.add(connection)
+        try:
+            await connection.run()
+        finally:
+            market.connections.discard(connection)
+            market.sent += connection.sent
+            market.delivered += connection.confirmed
+        return socket
+
+
+def _response(answer: Answer) -> web.Response:
+    headers = dict(answer.headers)
+    headers.setdefault("Content-Type", _JSON)
+    return web.Response(status=answer.status, body=answer.body, headers=headers)
+
+
+def _json(status: int, body: object) -> web.Response:
+    return web.Response(status=status, body=orjson.dumps(body), headers={"Content-Type": _JSON})
