@@ -237,7 +237,7 @@ class LsrAllAccount(LongShortRatio, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 class Instrument(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """What is traded: `asset` x `multiplier` is what one unit of `symbol`'s base stands for (1000PEPE = PEPE x 1000)."""
+    """What is traded; one unit of `base` stands for `multiplier` units of `asset` (1000PEPE = PEPE x 1000)."""
 
     KIND: ClassVar[str] = "instrument"
 
@@ -274,8 +274,11 @@ class Connection(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False
 class Gap(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Something the exchange said, or may have said, that we do not have; one row per change of its state.
 
-    `timestamp` is the last moment before the gap on the exchange's clock (ours where nothing came before it). The bounds
-    are exclusive: the last thing we have before the gap and the first after it, `None` while that is not known yet.
+    `timestamp` is the last moment before the gap on the exchange's clock (ours where nothing came before it);
+    `received_at` is when this state was recorded, `detection_time` when the gap was found. The times `after_timestamp`
+    and `before_timestamp` are exclusive: the last thing we have before the gap and the first after it on the exchange's
+    clock, absent while not known; `lost_from` and `lost_to` are the same on our clock. `first_missing` and
+    `last_missing` are inclusive ids or sequence numbers.
     """
 
     KIND: ClassVar[str] = "gap"

@@ -35,7 +35,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """When a batch is due: by rows, by bytes, or by the age of its oldest row. Behind a backlog it grows to `max_rows`."""
+    """When a batch is due: by rows, bytes, or the age of its oldest row. Behind a backlog it grows to `max_rows`."""
 
     rows: int
     age_s: float
@@ -302,7 +302,7 @@ TABLES: tuple[Table, ...] = (
         records.Gap,
         ttl=None,
         batch=_PROMPT,
-        order=("kind", "gap_id", "detection_time"),
+        order=("kind", "gap_id", "received_at"),
         partition_by=_BY_MONTH,
         subject=subjects.GAP_ALL,
         description="Every change of state of every gap; the view gap_detection_log has each gap's latest.",
@@ -338,7 +338,7 @@ VIEWS: tuple[View, ...] = (
     ),
     View(
         "gap_detection_log",
-        f"SELECT * FROM {DATABASE}.gap_events ORDER BY detection_time DESC, attempts DESC "
+        f"SELECT * FROM {DATABASE}.gap_events ORDER BY received_at DESC, attempts DESC "
         "LIMIT 1 BY exchange, market, symbol, kind, gap_id",
     ),
 )
