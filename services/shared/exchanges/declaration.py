@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from msgspec import Raw
+
 from schemas.frames import RawFrame
 from schemas.records import Instrument, Record
 
@@ -40,12 +42,15 @@ Parser = Callable[[RawFrame, Listing], Sequence["Record | BookSnapshot"]]
 
 @dataclass(frozen=True, slots=True)
 class BookSnapshot:
-    """A whole book at `sequence`; levels are the exchange's strings. `limit` levels a side means: cut off there."""
+    """A whole book at `sequence`; `limit` levels on a side means: cut off there, what lies beyond is unknown.
+
+    The sides are JSON, `[["price","quantity"],...]`, the exchange's own digits, checked by `numbers.levels`.
+    """
 
     symbol: str
     sequence: int
-    bids: Sequence[tuple[str, str]]
-    asks: Sequence[tuple[str, str]]
+    bids: Raw
+    asks: Raw
     limit: int
 
 
@@ -59,6 +64,8 @@ class Channel:
     parse: Parser
     route: str = ""
     default: bool = True
+    interval: str | None = None
+    """Of a candle channel."""
 
 
 @dataclass(frozen=True, slots=True)

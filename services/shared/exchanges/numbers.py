@@ -1,0 +1,73 @@
+"""What counts as a number: the rule every price, size and rate on every exchange must pass.
+
+A plain decimal that ClickHouse's Decimal(38, 18) holds: up to 20 digits, and an optional fraction of up to 18. An empty
+text, NaN, Infinity or an exponent is refused. The digits themselves are never touched.
+
+Checks run at the speed of one regular expression per frame: the values are joined, each with a space behind it, and
+matched at once; only a refusal looks at them one by one to name the culprit.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import msgspec
+
+from schemas.errors import BadFrame
+
+_PLAIN = r"[0-9]{1,20}+(?:\.[0-9]{1,18}+)?+"
+_QUOTED = rf'"{_PLAIN}"'
+_LEVEL = rf"\[{_QUOTED},{_QUOTED}\]"
+
+Match = Callable[[str], "re.Match[str] | None"]
+
+ALLOWED = "a plain decimal of up to 20 digits before the point and 18 after it"
+
+_one_signed = re.compile(rf"-?{_PLAIN}").fullmatch
+_one_unsigned = re.compile(_PLAIN).fullmatch
+_all_levels = re.compile(rf"\[(?:{_LEVEL}(?:,{_LEVEL})*+)?+\]".encode()).fullmatch
+_decode_levels = msgspec.json.Decoder(list[tuple[str, str]]).decode
+_encode_levels = msgspec.json.Encoder().encode
+
+
+def unsigned(count: int) -> Match:
+    """Return a function that matches `count` numbers without a sign, each followed by one space."""
+    return re.compile(rf"(?:{_PLAIN} ){{{count}}}").fullmatch
+
+
+def refuse(*, signed: tuple[str, ...] = (), **values: str | None) -> BadFrame:
+    """Return the error that names the first of `values` that is no number; fields in `signed` may be negative."""
+    for name, value in values.items():
+        if value is not None and (_one_signed if name in signed else _one_unsigned)(value) is None:
+            return _not_a_number(name, value)
+    return BadFrame(f"numbers out of form: {values!r}")
+
+
+def check(*, signed: tuple[str, ...] = (), **values: str | None) -> None:
+    """Check numbers one by one, for frames that come seldom; an absent one (`None`) passes. Raises BadFrame."""
+    for name, value in values.items():
+        if value is not None and (_one_signed if name in signed else _one_unsigned)(value) is None:
+            raise _not_a_number(name, value)
+
+
+def _not_a_number(name: str, value: str) -> BadFrame:
+    return BadFrame(f"{name} is {value!r}; allowed is {ALLOWED}")
+
+
+def levels(raw: msgspec.Raw, name: str) -> msgspec.Raw:
+    """Check a side of a book as it stands in the frame, `[["price","quantity"],...]`; return it in that compact form.
+
+    Prices and quantities carry no sign. Raises BadFrame naming the level and its value.
+    """
+    if _all_levels(raw) is not None:
+        return raw
+    try:
+        pairs = _decode_levels(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadFrame(f"{name} is not a list of [price, quantity]: {error}") from None
+    for index, pair in enumerate(pairs):
+        for part, value in zip(("price", "quantity"), pair, strict=True):
+            if _one_unsigned(value) is None:
+                raise _not_a_number(f"{name}[{index}] {part}", value)
+    return msgspec.Raw(_encode_levels(pairs))

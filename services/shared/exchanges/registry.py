@@ -1,0 +1,17 @@
+"""Every exchange market that tapeline knows, one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from services.shared.exchanges.binance_perp import BINANCE_PERP
+from services.shared.exchanges.binance_spot import BINANCE_SPOT
+from services.shared.exchanges.declaration import Market
+
+MARKETS: Mapping[tuple[str, str], Market] = {
+    (market.exchange, market.market): market
+    for market in (
+        BINANCE_SPOT,
+        BINANCE_PERP,
+    )
+}
