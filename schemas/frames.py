@@ -147,6 +147,8 @@ def _unpack(
     while at < len(body):
         end = body.index(b"\n", at)
         channel, symbol, number, received, length = body[at:end].decode().split(" ")
+        if not length.isdecimal():
+            raise BadFrame(f"a packed message with a length of {length!r}")
         start = end + 1
         at = start + int(length)
         if body[at : at + 1] != b"\n":

@@ -92,7 +92,7 @@ def _columns(record: type[records.Record]) -> tuple[Column, ...]:
 
 def _column(name: str, hint: object, default: object) -> Column:
     """Declare one column. Every value is read as Nullable, so that a missing one is refused instead of becoming 0."""
-    inner, nullable = _without_none(hint)
+    inner, nullable = without_none(hint)
     tags = typing.get_args(inner)[1:] if typing.get_origin(inner) is typing.Annotated else ()
     if "micros" in tags:
         stored = _maybe("DateTime64(6, 'UTC')", nullable)
@@ -108,7 +108,8 @@ def _column(name: str, hint: object, default: object) -> Column:
     return Column(name, _maybe(kind, nullable), codec, f"Nullable({kind})", expression)
 
 
-def _without_none(hint: object) -> tuple[object, bool]:
+def without_none(hint: object) -> tuple[object, bool]:
+    """Return a field's type without `| None`, and whether it had it."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         rest = [arg for arg in typing.get_args(hint) if arg is not type(None)]
         if len(rest) == 1:

@@ -1,0 +1,49 @@
+# Everything a person types. Each target brings up what it needs: a fresh clone and Python 3.11 are enough.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run demo test check fmt generate bench clean
+
+help:  ## Show this help.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## Make .venv with everything in it; .venv/bin/tapeline from then on.
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "tapeline needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; name another with make PYTHON=...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+run: setup  ## Record live exchanges: NATS, ClickHouse and every service on this machine. Ctrl-C ends it.
+	$(BIN)/tapeline up
+
+demo: setup  ## The same with simulated exchanges: no network needed.
+	$(BIN)/tapeline up --simulate
+
+test: setup  ## Everything the tests need, then all of them.
+	$(BIN)/python -m pytest
+
+check: setup  ## Format, lint, types, layers, unit tests, generated files: finds, never edits.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/unit
+
+fmt: setup  ## Format the code and sort its imports.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+generate: setup  ## Write the generated files (JSON Schemas, the tables in README.md) anew.
+	$(BIN)/python -m schemas.json_schema
+
+bench: setup  ## The figures that the README quotes.
+	$(BIN)/python -m benchmarks
+
+clean:  ## Remove .venv and caches; the data directory stays.
+	rm -rf $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './data/*' -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""The command line: the pipeline on one machine, and a look into it."""

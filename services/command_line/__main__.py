@@ -1,0 +1,222 @@
+"""`tapeline`: one program for everything a person or a container starts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+import uvloop
+from rich.console import Console
+
+from schemas.errors import PipelineError, SettingsError
+from services.shared.runtime import logs
+from services.shared.runtime.run import EXIT_BROKEN, EXIT_SETTINGS
+from services.shared.runtime.settings import Settings
+
+app = typer.Typer(
+    name="tapeline",
+    help="Records what crypto exchanges say, completely and exactly: NATS subjects, ClickHouse tables, signals.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+DataDir = Annotated[Path | None, typer.Option("--data", help="The pipeline's data directory.", metavar="DIR")]
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    return tuple(part.strip() for part in text.split(",") if part.strip()) if text else None
+
+
+@app.command()
+def up(
+    simulate: Annotated[bool, typer.Option("--simulate", help="Generated markets in place of the exchanges.")] = False,
+    replay: Annotated[
+        Path | None, typer.Option(help="Recorded sessions in place of the exchanges.", metavar="DIR")
+    ] = None,
+    pace: Annotated[
+        float | None, typer.Option(help="Of a replay: 1 as recorded, N times that, 0 as fast as it is read.")
+    ] = None,
+    exchanges: Annotated[str | None, typer.Option(help="Such as binance,okx.")] = None,
+    symbols: Annotated[str | None, typer.Option(help="Such as BTC-USDT,BTC-USDT-PERP; simulated: how many.")] = None,
+    for_: Annotated[float | None, typer.Option("--for", help="End after so many seconds.", metavar="SECONDS")] = None,
+    until_drained: Annotated[
+        bool, typer.Option("--until-drained", help="End when a simulated session is in the tables.")
+    ] = False,
+    data: DataDir = None,
+    expect: Annotated[
+        Path | None, typer.Option(help="Frames that will rightly be refused, and why.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Run the whole pipeline on this machine: NATS, ClickHouse and every service, supervised.
+
+    Ctrl-C drains: what was received is stored before it ends. Exit status: 0 nothing lost, nothing refused; 1 broken;
+    2 a setting is wrong; 3 something was refused; 4 something was lost.
+    """
+    from services.command_line import up as pipeline
+    from services.command_line.settings import PipelineSettings
+
+    settings = PipelineSettings.load(
+        simulate=simulate or None,
+        replay=replay,
+        pace=pace,
+        exchanges=_names(exchanges),
+        symbols=_names(symbols),
+        data_dir=data,
+    )
+    log = logs.configure(settings, "up")
+    raise typer.Exit(uvloop.run(pipeline.up(settings, log, for_s=for_, drained=until_drained, expectations=expect)))
+
+
+def _service(package: str) -> None:
+    """Become a service: the same process, so that signals and exit status are its own."""
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", f"services.{package}"])
+
+
+@app.command()
+def collector() -> None:
+    """Record frames: exchanges to raw.> on NATS."""
+    _service("collector")
+
+
+@app.command()
+def normaliser() -> None:
+    """Turn frames into records: raw.> to md.>, gap.> and dead.normaliser."""
+    _service("normaliser")
+
+
+@app.command("storage-batcher")
+def storage_batcher() -> None:
+    """Store records: md.>, gap.> and dead.> to ClickHouse tables."""
+    _service("storage_batcher")
+
+
+@app.command("exchange-simulator")
+def exchange_simulator() -> None:
+    """Serve simulated exchanges on loopback: recorded sessions or generated markets."""
+    _service("exchange_simulator")
+
+
+@app.command("embedded-clickhouse")
+def embedded_clickhouse() -> None:
+    """Serve ClickHouse's HTTP interface over the embedded engine."""
+    _service("embedded_clickhouse")
+
+
+@app.command()
+def migrate(
+    retention: Annotated[
+        bool, typer.Option(help="Whether rows leave after their table's time; off for recordings years old.")
+    ] = True,
+) -> None:
+    """Bring ClickHouse's tables up to what is declared. Safe to repeat."""
+    from services.shared.runtime.migrations import migrate as run
+    from services.shared.runtime.warehouse import Warehouse
+
+    async def work() -> list[str]:
+        warehouse = Warehouse(Settings.load())
+        try:
+            return await run(warehouse, retention=retention)
+        finally:
+            await warehouse.close()
+
+    _report(asyncio.run(work()), "tables are up to date")
+
+
+@app.command()
+def streams() -> None:
+    """Bring NATS's streams and buckets up to what is declared. Safe to repeat."""
+    from services.shared.runtime.bus import connect
+    from services.shared.runtime.provision import provision
+
+    async def work() -> list[str]:
+        settings = Settings.load()
+        log = logs.configure(settings, "streams")
+        bus = await connect(settings, "streams", log, asyncio.Event())
+        try:
+            return await provision(bus)
+        finally:
+            await bus.close()
+
+    _report(asyncio.run(work()), "streams are up to date")
+
+
+def _report(lines: list[str], nothing: str) -> None:
+    for line in lines or [nothing]:
+        sys.stdout.write(f"{line}\n")
+
+
+@app.command()
+def sql(
+    statement: Annotated[str, typer.Argument(help="The question, such as 'SELECT count() FROM tapeline.trades'.")],
+    data: DataDir = None,
+    output: Annotated[str | None, typer.Option("--format", help="A ClickHouse format, such as CSV or JSON.")] = None,
+) -> None:
+    """Ask the tables of the running pipeline, or of a data directory at rest."""
+    from services.command_line.sql import query
+
+    watched = sys.stdout.isatty()
+    settings = Settings.load(data_dir=data)
+    answer = query(settings.data_dir, statement, output or ("PrettyCompact" if watched else "TSV"))
+    sys.stdout.buffer.write(answer)
+    sys.stdout.buffer.flush()
+
+
+@app.command()
+def sub(
+    subject: Annotated[str, typer.Argument(help="A subject or filter, such as 'md.trade.>'.")],
+    data: DataDir = None,
+    count: Annotated[int | None, typer.Option(help="End after so many messages.", min=1)] = None,
+) -> None:
+    """Follow a subject: each message once it is stored, one a line."""
+    from services.command_line.pipeline import running
+    from services.command_line.sub import follow
+
+    settings = Settings.load(data_dir=data)
+    pipeline = running(settings.data_dir)
+    if pipeline is not None:
+        settings = settings.model_copy(update={"nats_url": pipeline.nats_url})
+    log = logs.configure(settings.model_copy(update={"log_level": "error"}), "sub")
+    asyncio.run(follow(settings, subject, count, log))
+
+
+@app.command()
+def status(
+    data: DataDir = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+) -> None:
+    """Show services, lag, rows per table, freshness per exchange and gaps."""
+    from services.command_line.status import collect, show
+
+    settings = Settings.load(data_dir=data)
+    log = logs.configure(settings.model_copy(update={"log_level": "error"}), "status")
+    found = collect(settings.data_dir, log)
+    if as_json:
+        sys.stdout.write(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() + "\n")
+    else:
+        show(found, Console())
+
+
+def main() -> None:
+    """Run the command line; an error of ours is one line, not a traceback."""
+    try:
+        app()
+    except SettingsError as error:
+        sys.stderr.write(f"tapeline: {error}\n")
+        sys.exit(EXIT_SETTINGS)
+    except PipelineError as error:
+        sys.stderr.write(f"tapeline: {error}\n")
+        sys.exit(EXIT_BROKEN)
+    except BrokenPipeError:
+        # Whoever read us has gone (`| head`): that is no error, and Python must not complain while it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    main()

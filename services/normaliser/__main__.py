@@ -1,0 +1,36 @@
+"""`tapeline normaliser`: frames to records, one owner per RAW partition."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from services.normaliser.owner import Owner
+from services.normaliser.settings import NormaliserSettings
+from services.shared.runtime.bus import connect
+from services.shared.runtime.run import Context, run
+
+
+async def serve(settings: NormaliserSettings, context: Context) -> None:
+    """Own the partitions of the settings until told to stop."""
+    bus = await connect(settings, "normaliser", context.log, context.stop)
+    owners = [Owner(part, bus, settings, context.log, context.stop) for part in settings.partitions]
+
+    def status() -> dict[str, object]:
+        context.health.set_ready(all(owner.reading for owner in owners))
+        return {
+            "pending_messages": sum(owner.pending for owner in owners),
+            "partitions": {f"{owner.part:02d}": owner.status() for owner in owners},
+        }
+
+    context.health.status = status
+    try:
+        async with asyncio.TaskGroup() as group:
+            for owner in owners:
+                group.create_task(owner.work())
+    finally:
+        await bus.close()
+
+
+if __name__ == "__main__":
+    sys.exit(run("normaliser", NormaliserSettings, serve))
