@@ -71,13 +71,14 @@ class Table:
         """The statement that stores records as JSON objects, one a line, parsed by ClickHouse itself.
 
         Times arrive as integers, and an unquoted integer read straight into DateTime64 is taken for seconds; a null
-        would become 1970 or 0. So times are read as Int64 and converted, and nulls are refused where a column has none.
+        would become 1970 or 0. So times are read as Int64 and converted, and nulls are refused where a column has none
+        (`insert_null_as_default` is what would otherwise turn them into 0 behind a SELECT).
         """
         names = ", ".join(column.name for column in self.columns)
         values = ", ".join(column.expression or column.name for column in self.columns)
         return (
             f"INSERT INTO {DATABASE}.{self.name} ({names}) SELECT {values} FROM input('{self.input_structure}') "
-            f"SETTINGS input_format_null_as_default=0 FORMAT JSONEachRow"
+            f"SETTINGS input_format_null_as_default=0, insert_null_as_default=0 FORMAT JSONEachRow"
         )
 
 
