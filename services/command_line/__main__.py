@@ -73,40 +73,44 @@ def up(
     raise typer.Exit(uvloop.run(pipeline.up(settings, log, for_s=for_, drained=until_drained, expectations=expect)))
 
 
-def _service(package: str) -> None:
+PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+"""A service reads its own flags, `--help` among them: each of its settings is one."""
+
+
+def _service(context: typer.Context, package: str) -> None:
     """Become a service: the same process, so that signals and exit status are its own."""
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", f"services.{package}"])
+    os.execv(sys.executable, [sys.executable, "-m", f"services.{package}", *context.args])
 
 
-@app.command()
-def collector() -> None:
+@app.command(context_settings=PASS_ON)
+def collector(context: typer.Context) -> None:
     """Record frames: exchanges to raw.> on NATS."""
-    _service("collector")
+    _service(context, "collector")
 
 
-@app.command()
-def normaliser() -> None:
+@app.command(context_settings=PASS_ON)
+def normaliser(context: typer.Context) -> None:
     """Turn frames into records: raw.> to md.>, gap.> and dead.normaliser."""
-    _service("normaliser")
+    _service(context, "normaliser")
 
 
-@app.command("storage-batcher")
-def storage_batcher() -> None:
+@app.command("storage-batcher", context_settings=PASS_ON)
+def storage_batcher(context: typer.Context) -> None:
     """Store records: md.>, gap.> and dead.> to ClickHouse tables."""
-    _service("storage_batcher")
+    _service(context, "storage_batcher")
 
 
-@app.command("exchange-simulator")
-def exchange_simulator() -> None:
+@app.command("exchange-simulator", context_settings=PASS_ON)
+def exchange_simulator(context: typer.Context) -> None:
     """Serve simulated exchanges on loopback: recorded sessions or generated markets."""
-    _service("exchange_simulator")
+    _service(context, "exchange_simulator")
 
 
-@app.command("embedded-clickhouse")
-def embedded_clickhouse() -> None:
+@app.command("embedded-clickhouse", context_settings=PASS_ON)
+def embedded_clickhouse(context: typer.Context) -> None:
     """Serve ClickHouse's HTTP interface over the embedded engine."""
-    _service("embedded_clickhouse")
+    _service(context, "embedded_clickhouse")
 
 
 @app.command()

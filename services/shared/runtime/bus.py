@@ -76,6 +76,7 @@ class Bus:
         self.log = log
         self.js: JetStreamContext = client.jetstream(timeout=ACK_TIMEOUT_S)
         self._names = NUID()
+        self._buckets: dict[str, KeyValue] = {}
 
     @property
     def connected(self) -> bool:
@@ -149,11 +150,36 @@ class Bus:
     async def bucket(self, bucket: streams.Bucket) -> KeyValue:
         """Return a key-value bucket. Raises Broken when it does not exist."""
         try:
-            return await self.js.key_value(bucket.name)
+            if bucket.name not in self._buckets:
+                self._buckets[bucket.name] = await self.js.key_value(bucket.name)
+            return self._buckets[bucket.name]
         except nats.js.errors.NotFoundError:
             raise Broken(f"bucket {bucket.name} does not exist: run `tapeline streams` first") from None
         except (nats.errors.Error, OSError) as error:
             raise Busy(f"NATS did not answer for bucket {bucket.name}: {error}") from error
+
+    async def saved(self, bucket: streams.Bucket, prefix: str) -> dict[str, bytes]:
+        """Return the latest value of every key `<prefix>.<rest>` of a bucket, by its rest."""
+        values: dict[str, bytes] = {}
+        store = await self.bucket(bucket)
+        try:
+            watcher = await store.watch(f"{prefix}.>", ignore_deletes=True)
+            async for entry in watcher:
+                if entry is None:  # the server has told everything that is there
+                    break
+                values[entry.key.removeprefix(f"{prefix}.")] = entry.value or b""
+            await watcher.stop()
+        except (nats.errors.Error, OSError) as error:
+            raise Busy(f"NATS did not hand out bucket {bucket.name}: {error}") from error
+        return values
+
+    async def save(self, bucket: streams.Bucket, key: str, value: bytes) -> None:
+        """Store the value of a key, whatever was there."""
+        store = await self.bucket(bucket)
+        try:
+            await store.put(key, value)
+        except (nats.errors.Error, OSError) as error:
+            raise Busy(f"NATS did not take {key} for bucket {bucket.name}: {error}") from error
 
     async def respond(self, subject: str, handler: Callable[[Msg], Awaitable[None]]) -> None:
         """Answer core requests on a subject for as long as the connection lives."""

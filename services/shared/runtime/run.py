@@ -14,7 +14,7 @@ import structlog
 import uvloop
 
 from schemas.errors import PipelineError, SettingsError
-from services.shared.runtime import logs
+from services.shared.runtime import flags, logs
 from services.shared.runtime.health import Health, serve_health
 from services.shared.runtime.settings import Settings
 
@@ -42,7 +42,8 @@ def run(service: str, settings_class: type[S], serve: Callable[[S, Context], Awa
     0: drained. 1: broken (the reason is the last log line). 2: a setting is wrong.
     """
     try:
-        settings = settings_class.load()
+        given = flags.parse(settings_class, f"tapeline {service}", sys.argv[1:])
+        settings = settings_class.load(**given)
     except SettingsError as error:
         sys.stderr.write(f"tapeline {service}: {error}\n")
         return EXIT_SETTINGS
