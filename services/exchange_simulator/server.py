@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -60,9 +59,14 @@ class Server:
     """The simulator's one port. Use as an async context manager; `port` is the bound one from then on."""
 
     def __init__(
-        self, venues: Sequence[Venue], host: str = "127.0.0.1", port: int = 0, keep_alive: KeepAlive | None = None
+        self,
+        venues: Sequence[Venue],
+        host: str = "127.0.0.1",
+        port: int = 0,
+        ping_every_s: float | None = None,
+        pong_within_s: float | None = None,
     ) -> None:
-        """Serve `venues` on `host`, port 0 being any free one; `keep_alive` replaces the exchanges' own.
+        """Serve `venues` on `host`, port 0 being any free one; the two times replace the exchanges' own keep-alive.
 
         Raises ValueError when two venues are the same exchange market.
         """
@@ -73,7 +77,9 @@ class Server:
             key = (venue.exchange, venue.market)
             if key in self._markets:
                 raise ValueError(f"two venues for {venue.exchange} {venue.market}")
-            self._markets[key] = _Market(venue, keep_alive or venue.keep_alive)
+            own = venue.keep_alive
+            keep_alive = KeepAlive(ping_every_s or own.ping_every_s, pong_within_s or own.pong_within_s)
+            self._markets[key] = _Market(venue, keep_alive)
         app = web.Application()
         app.add_routes(
             [
@@ -174,7 +180,7 @@ class Server:
             session.close(now_us())
             raise
         transport = request.transport
-        if not isinstance(transport, asyncio.Transport):  # the client went away during the handshake
+        if transport is None:  # the client went away during the handshake
             session.close(now_us())
             return socket
         connection = Connection(

@@ -100,5 +100,5 @@ class Venue(Protocol):
         ...
 
     def missed(self) -> int:
-        """Return how many frames fell due with nobody there to get them; an endless market, which counts none, says 0."""
+        """Return how many frames fell due with nobody there to get them; a market that counts none says 0."""
         ...

@@ -1,0 +1,54 @@
+"""Runs the exchange simulator: `python -m services.exchange_simulator`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from services.exchange_simulator import replay
+from services.exchange_simulator.server import Server
+from services.exchange_simulator.settings import SimulatorSettings
+from services.exchange_simulator.venue import Venue
+from services.shared.runtime.run import Context, run
+
+
+def port_file(data_dir: Path) -> Path:
+    """Return where a running simulator has written its port."""
+    return data_dir / "simulator" / "port"
+
+
+def _venues(settings: SimulatorSettings, context: Context) -> Sequence[Venue]:
+    if settings.replay is None:
+        from services.exchange_simulator import generator
+
+        return generator.build(settings)
+    venues, left_out = replay.build(settings.replay, settings.exchanges, settings.pace, settings.patience_s)
+    if left_out:
+        context.log.info("sessions_left_out", reason="not asked for, or not spoken yet", name=", ".join(left_out))
+    return venues
+
+
+async def serve(settings: SimulatorSettings, context: Context) -> None:
+    """Serve the venues until stopped; the bound port stands in the port file meanwhile."""
+    venues = _venues(settings, context)
+    async with Server(venues, settings.host, settings.port, settings.ping_every_s, settings.pong_within_s) as server:
+        file = port_file(settings.data_dir)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        fresh = file.with_suffix(".new")
+        fresh.write_text(f"{server.port}\n")
+        fresh.replace(file)
+        context.health.status = server.status
+        context.health.set_ready(True)
+        context.log.info("simulator_listening", port=server.port, path=str(file))
+        await context.stop.wait()
+        file.unlink(missing_ok=True)
+
+
+def main() -> int:
+    """Run the service; return its exit status."""
+    return run("exchange-simulator", SimulatorSettings, serve)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
