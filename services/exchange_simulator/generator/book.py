@@ -1,0 +1,180 @@
+"""The order book: a pure function of market and step, and a walker that gives the differences between steps cheaply.
+
+Layers, the upper hiding the lower: nothing beyond the touch; the touch itself with the pattern's quantities; level
+changes of the last steps, each in force for `LIFETIME` steps; and resting levels that never change, one per cell of
+the price grid. `snapshot` computes a book from nothing; `Walker` carries it forward. A test holds the two together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from services.exchange_simulator.generator.market import Market, Touch
+from services.exchange_simulator.generator.noise import mix
+
+LIFETIME = 8
+"""For how many steps a level change stands before the level falls back to its resting quantity."""
+
+_TABLE = 4096
+
+Level = tuple[int, int]
+"""Price in ticks, quantity in steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Best levels of both sides after a step, best first."""
+
+    step: int
+    bids: list[Level]
+    asks: list[Level]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one step did to the book: levels with their new quantity, 0 where there is none any more; prices rising."""
+
+    step: int
+    touch: Touch
+    bids: list[Level]
+    asks: list[Level]
+
+
+class Resting:
+    """The levels that never change: in each cell of the grid one price with one quantity."""
+
+    def __init__(self, market: Market) -> None:
+        key = mix(market.key, 2)
+        self.cell = market.cell
+        self._shifts = [mix(key, index) % market.cell for index in range(_TABLE)]
+        self._steps = [market.sizes[mix(key, _TABLE + index) % len(market.sizes)] for index in range(_TABLE)]
+
+    def at(self, ticks: int) -> int:
+        """Return the quantity resting at a price, 0 where there is none."""
+        cell, shift = divmod(ticks, self.cell)
+        place = cell * 2_654_435_761 >> 8 & _TABLE - 1
+        return self._steps[place] if self._shifts[place] == shift else 0
+
+    def price(self, cell: int) -> int:
+        """Return the price (ticks) of a cell's level."""
+        return cell * self.cell + self._shifts[cell * 2_654_435_761 >> 8 & _TABLE - 1]
+
+    def between(self, low: int, high: int) -> list[int]:
+        """Return the prices from `low` to `high` (ticks) that have a resting level, and perhaps a few just outside."""
+        return [self.price(cell) for cell in range(low // self.cell, high // self.cell + 1)]
+
+
+class Side:
+    """One side of the book: touch, level changes in force, and the resting levels behind them.
+
+    `direction` is -1 for bids, whose further levels have lower prices, and 1 for asks.
+    """
+
+    def __init__(self, resting: Resting, direction: int) -> None:
+        self._resting = resting
+        self._direction = direction
+        self._changes: dict[int, tuple[int, int]] = {}
+        self._expiring: dict[int, list[int]] = {}
+        self.best = 0
+        self._best_steps = 0
+
+    def take(self, step: int, best: int, best_steps: int, fresh: list[Level]) -> list[Level]:
+        """Move to `step` with its touch and its level changes; return the levels that differ now, prices rising."""
+        touched = {self.best, best, *(ticks for ticks, _ in fresh)}
+        expired = {ticks for ticks in self._expiring.pop(step, ()) if self._changes[ticks][1] == step}
+        touched.update(expired)
+        if best != self.best and self.best:
+            low, high = sorted((self.best, best))
+            touched.update(self._resting.between(low, high))
+            touched.update(ticks for ticks in self._changes if low <= ticks <= high)
+        before = {ticks: self.at(ticks) for ticks in touched}
+        for ticks in expired:
+            del self._changes[ticks]
+        for ticks, steps in fresh:
+            self._changes[ticks] = (steps, step + LIFETIME)
+        self._expiring[step + LIFETIME] = [ticks for ticks, _ in fresh]
+        self.best, self._best_steps = best, best_steps
+        return [(ticks, steps) for ticks in sorted(touched) if (steps := self.at(ticks)) != before[ticks]]
+
+    def at(self, ticks: int) -> int:
+        """Return the quantity at a price, 0 where there is none."""
+        if ticks == self.best:
+            return self._best_steps
+        if (ticks - self.best) * self._direction < 0:
+            return 0
+        change = self._changes.get(ticks)
+        return change[0] if change is not None else self._resting.at(ticks)
+
+
+class Walker:
+    """One book, carried forward step by step."""
+
+    def __init__(self, market: Market, step: int) -> None:
+        """Stand after `step`, rebuilt from the level changes that are still in force."""
+        self._market = market
+        resting = Resting(market)
+        self._bids = Side(resting, -1)
+        self._asks = Side(resting, 1)
+        self.step = step - LIFETIME
+        while self.step < step:
+            self.advance()
+
+    def advance(self) -> Change:
+        """Take the next step and return the difference it makes; where there is none, the best bid is repeated."""
+        self.step += 1
+        touch = self._market.touch(self.step)
+        bids, asks = level_changes(self._market, self.step, touch)
+        changed_bids = self._bids.take(self.step, touch.bid, touch.bid_steps, bids)
+        changed_asks = self._asks.take(self.step, touch.ask, touch.ask_steps, asks)
+        if not changed_bids and not changed_asks:
+            changed_bids = [(touch.bid, touch.bid_steps)]
+        return Change(self.step, touch, changed_bids, changed_asks)
+
+
+def level_changes(market: Market, step: int, touch: Touch) -> tuple[list[Level], list[Level]]:
+    """Return the levels behind the touch that a step sets, bids and asks; a quantity of 0 empties a level."""
+    pattern, index = market.pattern_step(step)
+    unit, sizes = market.unit, market.sizes
+    bids = [
+        (ticks, sizes[size] if size >= 0 else 0)
+        for distance, shift, size in pattern.bid_changes[index]
+        if (ticks := touch.bid - distance * unit - shift % unit) > 0
+    ]
+    asks = [
+        (touch.ask + distance * unit + shift % unit, sizes[size] if size >= 0 else 0)
+        for distance, shift, size in pattern.ask_changes[index]
+    ]
+    return bids, asks
+
+
+def snapshot(market: Market, step: int, limit: int) -> Snapshot:
+    """Return the best `limit` levels of each side after a step, computed from nothing."""
+    changed_bids: dict[int, int] = {}
+    changed_asks: dict[int, int] = {}
+    for past in range(step - LIFETIME + 1, step + 1):
+        bids, asks = level_changes(market, past, market.touch(past))
+        changed_bids.update(bids)
+        changed_asks.update(asks)
+    touch = market.touch(step)
+    resting = Resting(market)
+    return Snapshot(
+        step,
+        _best_levels(resting, touch.bid, touch.bid_steps, changed_bids, limit, -1),
+        _best_levels(resting, touch.ask, touch.ask_steps, changed_asks, limit, 1),
+    )
+
+
+def _best_levels(
+    resting: Resting, best: int, best_steps: int, changed: dict[int, int], limit: int, direction: int
+) -> list[Level]:
+    levels: dict[int, int] = {}
+    cell = best // resting.cell
+    while len(levels) < limit + len(changed) and cell >= 0:
+        ticks = resting.price(cell)
+        if (ticks - best) * direction > 0 and ticks > 0:
+            levels[ticks] = resting.at(ticks)
+        cell += direction
+    levels.update((ticks, steps) for ticks, steps in changed.items() if (ticks - best) * direction > 0)
+    levels[best] = best_steps
+    found = sorted(((ticks, steps) for ticks, steps in levels.items() if steps), reverse=direction < 0)
+    return found[:limit]

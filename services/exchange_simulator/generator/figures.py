@@ -1,0 +1,48 @@
+"""Figures as the exchange states them: whole numbers to texts, and the roundings of derived figures."""
+
+from __future__ import annotations
+
+from services.exchange_simulator.generator.events import TickerEvent
+from services.exchange_simulator.generator.names import Listing
+
+PERCENT_DIGITS = 3
+
+
+def ten_to(digits: int) -> int:
+    """Return ten to a power that is not negative."""
+    return int(10**digits)
+
+
+def text_of(units: int, digits: int) -> str:
+    """Write a whole number of units of 10^-digits as a plain decimal with exactly that many digits."""
+    sign, units = ("-", -units) if units < 0 else ("", units)
+    if digits == 0:
+        return f"{sign}{units}"
+    whole, rest = divmod(units, ten_to(digits))
+    return f"{sign}{whole}.{rest:0{digits}d}"
+
+
+def value_units(listing: Listing, value: int, digits: int) -> int:
+    """Return a value in ticks x steps as units of 10^-digits, rounded half up where the digits do not reach."""
+    own = listing.price_digits + listing.quantity_digits
+    units = value * listing.tick_units * listing.step_units
+    if digits >= own:
+        return units * ten_to(digits - own)
+    return (units + ten_to(own - digits) // 2) // ten_to(own - digits)
+
+
+def ticker_value_digits(listing: Listing) -> int:
+    """Return the digits of a 24 hour quote volume: two on futures."""
+    return 8 if listing.market == "spot" else 2
+
+
+def percent_units(part: int, whole: int) -> int:
+    """Return part / whole in per cent, in units of 10^-3, rounded towards zero."""
+    units = abs(part) * 100 * ten_to(PERCENT_DIGITS) // whole
+    return units if part >= 0 else -units
+
+
+def average_units(event: TickerEvent) -> int:
+    """Return the weighted average price in units of the last price digit, cut off."""
+    bar, listing = event.bar, event.listing
+    return bar.value * listing.tick_units // bar.volume if bar.volume else bar.close * listing.tick_units

@@ -1,0 +1,131 @@
+"""The ledger: what the simulator handed out, as Parquet, one row per event and connection.
+
+Rows come from market events, never from encoded frames: a mistake in the encoding shows as a difference between ledger
+and tables. Column names and meanings are those of the records (`schemas.records`), plus `connection`, the number of the
+connection the event was handed to, and `handed_out_at`, the wall clock then. Spot quotes carry no time on the wire;
+their `timestamp` here is the market's. Book levels stand in the order of the frame.
+
+Each kind of a market has files `<exchange>.<market>.<kind>-<n>.parquet`. A file is complete whenever it is there: it is
+written beside and renamed. The last one is written again with more rows every `FLUSH_EVERY_US` until it is full, so a
+killed simulator leaves out at most that much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from services.exchange_simulator.generator.events import Event
+from services.exchange_simulator.generator.ledger_rows import (
+    COLUMNS,
+    COMMON,
+    LAST,
+    LEVELS,
+    NUMBER,
+    WRITERS,
+    Row,
+    Scales,
+)
+from services.exchange_simulator.generator.names import Listing
+
+FLUSH_EVERY_US = 500_000
+_FULL_ROWS = 20_000
+_FULL_AGE_US = 60_000_000
+
+
+class Ledger:
+    """The ledger of one exchange market. With no directory it keeps nothing."""
+
+    def __init__(self, directory: Path | None, listings: Sequence[Listing]) -> None:
+        """Write below `directory`, going on with the file numbers found there. Raises OSError if it cannot be made."""
+        self._files: dict[str, _File] = {}
+        self._scales = {listing: Scales(listing) for listing in listings}
+        self._flush_due_us: int | None = None
+        if directory is None or not listings:
+            self._writers: dict[type[Event], tuple[tuple[str, Callable[[Any, Scales], Row]], ...]] = {}
+            return
+        directory.mkdir(parents=True, exist_ok=True)
+        self._writers = WRITERS
+        prefix = f"{listings[0].exchange}.{listings[0].market}"
+        for kind, columns in COLUMNS.items():
+            self._files[kind] = _File(directory, f"{prefix}.{kind}", pa.schema(COMMON | columns | LAST))
+
+    def write(self, event: Event, connection: int, now_us: int) -> None:
+        """Add the rows of an event handed to a connection at `now_us` (wall clock)."""
+        for kind, row_of in self._writers.get(type(event), ()):
+            row = row_of(event, self._scales[event.listing])
+            self._files[kind].rows.append((*row, connection, now_us))
+            if self._flush_due_us is None:
+                self._flush_due_us = now_us + FLUSH_EVERY_US
+
+    def flush_due_us(self) -> int | None:
+        """When the rows held must be on disk, or None while there are none."""
+        return self._flush_due_us
+
+    def flush(self, now_us: int) -> None:
+        """Put every row held on disk."""
+        for file in self._files.values():
+            file.flush(now_us)
+        self._flush_due_us = None
+
+
+class _File:
+    """The Parquet files of one kind: full ones, and one that grows by being replaced."""
+
+    def __init__(self, directory: Path, prefix: str, schema: pa.Schema) -> None:
+        self.rows: list[Row] = []
+        self._directory = directory
+        self._prefix = prefix
+        self._schema = schema
+        numbers = [int(path.stem.rpartition("-")[2]) for path in directory.glob(f"{prefix}-*.parquet")]
+        self._number = max(numbers, default=0) + 1
+        self._growing: list[pa.RecordBatch] = []
+        self._began_us = 0
+
+    def flush(self, now_us: int) -> None:
+        """Write the rows held to the growing file; begin a new one when it is full or old."""
+        if not self.rows:
+            return
+        if not self._growing:
+            self._began_us = now_us
+        columns = zip(*self.rows, strict=True)
+        arrays = [_array(values, field.type) for values, field in zip(columns, self._schema, strict=True)]
+        self.rows = []
+        self._growing.append(pa.record_batch(arrays, schema=self._schema))
+        table = pa.Table.from_batches(self._growing)
+        path = self._directory / f"{self._prefix}-{self._number:06d}.parquet"
+        beside = path.with_suffix(".part")
+        pq.write_table(table, beside, compression="snappy")
+        beside.replace(path)
+        if table.num_rows >= _FULL_ROWS or now_us - self._began_us >= _FULL_AGE_US:
+            self._number += 1
+            self._growing = []
+
+
+def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    if kind == NUMBER:
+        return _numbers(values)
+    if kind != LEVELS:
+        return pa.array(values, kind)
+    levels = [level for row in values for level in row]
+    pairs = pa.ListArray.from_arrays(
+        pa.array(range(0, 2 * len(levels) + 1, 2), pa.int32()),
+        _numbers([number for level in levels for number in level]),
+    )
+    starts = [0]
+    for row in values:
+        starts.append(starts[-1] + len(row))
+    return pa.ListArray.from_arrays(pa.array(starts, pa.int32()), pairs)
+
+
+def _numbers(values: Sequence[int | None]) -> pa.Array:
+    """Build a decimal column from whole numbers of 10^-18: little-endian 16-byte integers, as Arrow has them."""
+    data = b"".join([(value or 0).to_bytes(16, "little", signed=True) for value in values])
+    mask = None
+    if None in values:
+        mask = pa.array([value is not None for value in values], pa.bool_()).buffers()[1]
+    return pa.Array.from_buffers(NUMBER, len(values), [mask, pa.py_buffer(data)])
