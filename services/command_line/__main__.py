@@ -124,7 +124,7 @@ def migrate(
     from services.shared.runtime.warehouse import Warehouse
 
     async def work() -> list[str]:
-        warehouse = Warehouse(Settings.load())
+        warehouse = Warehouse.of(Settings.load())
         try:
             return await run(warehouse, retention=retention)
         finally:

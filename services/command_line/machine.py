@@ -74,7 +74,7 @@ class Machine:
         self.bus = await self._until_answered("nats", connect(self._server_settings(), "up", self.log, stop))
         for line in await provision.provision(self.bus, self._ring_bytes()):
             self.log.info("stream_provisioned", name=line)
-        self.warehouse = Warehouse(self._server_settings())
+        self.warehouse = Warehouse.of(self._server_settings())
         # A recording is years old: with retention on, ClickHouse would drop its rows as they come.
         for line in await migrate(self.warehouse, retention=self.settings.replay is None):
             self.log.info("table_migrated", name=line)

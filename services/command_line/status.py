@@ -180,6 +180,6 @@ def _detail(name: str, status: dict[str, Any]) -> str:
         return f"{rows:,} rows stored, {status.get('refused', 0):,} refused, ClickHouse {status.get('clickhouse')}"
     if name == "normaliser":
         partitions = status.get("partitions", {}).values()
-        refused = sum(sum(part["counts"].get("refused", {}).values()) for part in partitions)
-        return f"{len(partitions)} partitions, {refused:,} frames refused"
+        refused = sum(part["counts"]["refused"] for part in partitions)
+        return f"{len(partitions)} partitions, {refused:,} frames refused since it started"
     return ""

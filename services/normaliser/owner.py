@@ -9,6 +9,7 @@ the saved state, re-reads RAW up to the checkpoint without publishing, and goes 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import random
 from typing import Any
 
@@ -82,11 +83,11 @@ class Owner:
         return self._reader.pending + (1 if behind > 0 else 0)
 
     def status(self) -> dict[str, Any]:
-        """Where this partition stands, and what its core counted since RAW's beginning."""
+        """Where this partition stands, and what its core has counted since it was made."""
         return {
             "raw_sequence": max(self._checkpoint.raw_sequence, self._caught_up_to),
             "pending": self.pending,
-            "counts": self._core.counters.as_dict(),
+            "counts": dataclasses.asdict(self._core.counters),
         }
 
     async def work(self) -> None:

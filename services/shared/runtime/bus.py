@@ -139,6 +139,14 @@ class Bus:
         """Return what a stream holds now."""
         return (await self._stream_info(stream)).state
 
+    async def subject_counts(self, stream: streams.Stream, subject_filter: str) -> dict[str, int]:
+        """Return how many messages of each subject a stream holds now."""
+        try:
+            info = await self.js.stream_info(stream.name, subjects_filter=subject_filter)
+        except (nats.errors.Error, OSError) as error:
+            raise Busy(f"NATS did not count stream {stream.name}: {error}") from error
+        return dict(info.state.subjects or {})
+
     async def _stream_info(self, stream: streams.Stream) -> api.StreamInfo:
         try:
             return await self.js.stream_info(stream.name)
@@ -168,7 +176,7 @@ class Bus:
                 if entry is None:  # the server has told everything that is there
                     break
                 values[entry.key.removeprefix(f"{prefix}.")] = entry.value or b""
-            await watcher.stop()
+            await watcher.stop()  # type: ignore[no-untyped-call]
         except (nats.errors.Error, OSError) as error:
             raise Busy(f"NATS did not hand out bucket {bucket.name}: {error}") from error
         return values

@@ -6,9 +6,13 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
+from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
 
 from services.shared.runtime.settings import Settings
+
+
+_SECRETS = (SecretStr, SecretStr | None)
 
 
 def default_text(value: Any) -> str:
@@ -31,6 +35,8 @@ def parse(settings_class: type[Settings], program: str, arguments: Sequence[str]
         allow_abbrev=False,
     )
     for name, field in settings_class.model_fields.items():
+        if field.annotation in _SECRETS:
+            continue  # a process list shows flags to everybody: secrets come from the environment alone
         text = f"{field.description} [{settings_class.variable(name)}, default {default_text(field.default)}]"
         parser.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar="VALUE", help=text.replace("%", "%%"))
     given = vars(parser.parse_args(list(arguments)))
