@@ -39,7 +39,7 @@ fmt: setup  ## Format the code and sort its imports.
 	$(BIN)/ruff check --fix .
 
 generate: setup  ## Write the generated files (JSON Schemas, the tables in README.md) anew.
-	$(BIN)/python -m schemas.json_schema
+	$(BIN)/python -m tests.generated
 
 bench: setup  ## The figures that the README quotes.
 	$(BIN)/python -m benchmarks

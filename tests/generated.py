@@ -1,0 +1,95 @@
+"""Texts that are generated from the code: `python -m tests.generated` writes them, a test holds them current."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from schemas import json_schema, tables
+from services.collector.settings import CollectorSettings
+from services.command_line.settings import PipelineSettings
+from services.embedded_clickhouse.settings import EmbeddedClickhouseSettings
+from services.exchange_simulator.settings import SimulatorSettings
+from services.normaliser.settings import NormaliserSettings
+from services.shared.runtime.flags import default_text
+from services.shared.runtime.settings import Settings
+from services.storage_batcher.settings import StorageBatcherSettings
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+SETTINGS = ROOT / "docs" / "settings.md"
+
+SECTIONS: tuple[type[Settings], ...] = (
+    PipelineSettings,
+    CollectorSettings,
+    NormaliserSettings,
+    StorageBatcherSettings,
+    EmbeddedClickhouseSettings,
+    SimulatorSettings,
+)
+
+
+def settings_page() -> str:
+    """Return docs/settings.md: every setting with its variable, default and meaning."""
+    lines = [
+        "# Settings",
+        "",
+        "Generated from the code by `make generate`. From `tapeline.yaml` (shared ones at the top, a service's in its",
+        "section), then these environment variables, then flags of the same name; the later one wins.",
+        "",
+        "## Shared by every service",
+        "",
+        *_rows(Settings, list(Settings.model_fields)),
+    ]
+    for section in SECTIONS:
+        own = [name for name in section.model_fields if name not in Settings.model_fields]
+        lines += ["", f"## Section `{section.SECTION}`", "", (section.__doc__ or "").strip().splitlines()[0], ""]
+        lines += _rows(section, own)
+    return "\n".join(lines) + "\n"
+
+
+def _rows(section: type[Settings], names: list[str]) -> list[str]:
+    lines = ["| variable | default | meaning |", "|---|---|---|"]
+    for name in names:
+        field = section.model_fields[name]
+        description = (field.description or "").replace("|", "\\|")
+        lines.append(f"| `{section.variable(name)}` | `{default_text(field.get_default(call_default_factory=True))}` | {description} |")
+    return lines
+
+
+def tables_block() -> str:
+    """Return the README's list of tables."""
+    lines = ["| table | subjects | kept | holds |", "|---|---|---|---|"]
+    for table in tables.TABLES:
+        kept = _kept(table)
+        lines.append(f"| `{table.name}` | `{table.subject}` | {kept} | {table.description} |")
+    views = ", ".join(f"`{view.name}`" for view in tables.VIEWS)
+    return "\n".join([*lines, "", f"Views: {views}."])
+
+
+def _kept(table: tables.Table) -> str:
+    if table.name == "candles":
+        parts = [f"{interval} {days} days" for interval, days in tables.CANDLE_RETENTION_DAYS.items()]
+        return ", ".join([*parts, "others for ever"])
+    found = re.search(r"toIntervalDay\((\d+)\)", table.ttl or "")
+    if found is None:
+        return "for ever"
+    return "1 day" if found[1] == "1" else f"{found[1]} days"
+
+
+def readme() -> str:
+    """Return README.md with its generated blocks made anew."""
+    text = README.read_text()
+    pattern = re.compile(r"(<!-- generated: tables -->\n).*?(<!-- end -->)", re.DOTALL)
+    return pattern.sub(lambda match: f"{match[1]}{tables_block()}\n{match[2]}", text)
+
+
+def main() -> None:
+    """Write every generated text."""
+    json_schema.main()
+    SETTINGS.write_text(settings_page())
+    README.write_text(readme())
+
+
+if __name__ == "__main__":
+    main()
