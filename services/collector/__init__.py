@@ -1,0 +1,1 @@
+"""Exchange frame -> RAW, bytes untouched."""

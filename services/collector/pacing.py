@@ -1,0 +1,73 @@
+"""How fast is allowed: budgets over a rolling window, and waits that grow with each failure. Times in microseconds."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+
+
+class Budget:
+    """At most `limit` units in any `window_us`; `correct` takes the other side's own count into account."""
+
+    def __init__(self, limit: float, window_us: int) -> None:
+        self.limit = limit
+        self.window_us = window_us
+        self.paused_until_us = 0
+        self._spent: deque[tuple[int, float]] = deque()
+        self._sum = 0.0
+
+    def wait_us(self, weight: float, now_us: int) -> int:
+        """Return how long to wait until `weight` may be spent; 0 means now. Raises ValueError above the limit."""
+        if weight > self.limit:
+            raise ValueError(f"a weight of {weight} does not fit into a limit of {self.limit}")
+        self._expire(now_us)
+        wait = max(0, self.paused_until_us - now_us)
+        over = self._sum + weight - self.limit
+        for at_us, spent in self._spent:
+            if over <= 0:
+                break
+            over -= spent
+            wait = max(wait, at_us + self.window_us - now_us)
+        return wait
+
+    def spend(self, weight: float, now_us: int) -> None:
+        """Count what is spent now."""
+        self._spent.append((now_us, weight))
+        self._sum += weight
+
+    def correct(self, used: float, now_us: int) -> None:
+        """The other side counts `used` in its window: when that is more than we know of, believe it."""
+        self._expire(now_us)
+        if used > self._sum:
+            self.spend(used - self._sum, now_us)
+
+    def pause(self, until_us: int) -> None:
+        """Spend nothing until then."""
+        self.paused_until_us = max(self.paused_until_us, until_us)
+
+    def _expire(self, now_us: int) -> None:
+        spent = self._spent
+        while spent and spent[0][0] <= now_us - self.window_us:
+            self._sum -= spent.popleft()[1]
+        if not spent:
+            self._sum = 0.0
+
+
+class Backoff:
+    """Waits that double from `base_s` to `cap_s`, each drawn between half and the whole of it."""
+
+    def __init__(self, base_s: float, cap_s: float, source: random.Random) -> None:
+        self._base_s = base_s
+        self._cap_s = cap_s
+        self._source = source
+        self.failures = 0
+
+    def next_s(self) -> float:
+        """Return the wait after one more failure, in seconds."""
+        whole = min(self._cap_s, self._base_s * 2.0 ** min(self.failures, 32))
+        self.failures += 1
+        return float(whole * self._source.uniform(0.5, 1.0))
+
+    def reset(self) -> None:
+        """It works again."""
+        self.failures = 0

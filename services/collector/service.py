@@ -1,0 +1,166 @@
+"""The collector: markets in, one outbox, NATS or the spool out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from nats.aio.msg import Msg
+
+from schemas import subjects
+from schemas.errors import Busy, SettingsError
+from services.collector.market import MarketCollector
+from services.collector.outbox import Outbox
+from services.collector.pacing import Budget
+from services.collector.publisher import Publisher
+from services.collector.settings import CollectorSettings
+from services.collector.spool import Spool
+from services.shared.exchanges.declaration import Market
+from services.shared.runtime import bus
+from services.shared.runtime.http import Http
+from services.shared.runtime.run import Context
+
+_FIVE_MINUTES_US = 300_000_000
+_COUNT_EVERY_S = 1.0
+
+
+def pick(settings: CollectorSettings, markets: Mapping[tuple[str, str], Market]) -> list[Market]:
+    """Return the markets that the settings name. Raises SettingsError for a name that does not exist."""
+    exchanges = sorted({exchange for exchange, _ in markets})
+    for exchange in settings.exchanges:
+        if exchange not in exchanges:
+            raise SettingsError(
+                f"{settings.variable('exchanges')} names {exchange!r}; allowed are {', '.join(exchanges)}"
+            )
+    names = sorted({market for exchange, market in markets if exchange in settings.exchanges})
+    for name in settings.markets:
+        if name not in names:
+            raise SettingsError(f"{settings.variable('markets')} names {name!r}; allowed are {', '.join(names)}")
+    picked = [
+        market
+        for (exchange, name), market in markets.items()
+        if exchange in settings.exchanges and (not settings.markets or name in settings.markets)
+    ]
+    if not picked:
+        raise SettingsError(f"{settings.variable('exchanges')} names no exchange; allowed are {', '.join(exchanges)}")
+    channels = {name for market in picked for name in (*market.channels, *market.polls)}
+    for name in settings.channels:
+        if name not in channels:
+            raise SettingsError(
+                f"{settings.variable('channels')} names {name!r}; allowed are {', '.join(sorted(channels))}"
+            )
+    keys = sorted(f"{exchange}.{name}" for exchange, name in markets)
+    for field in ("ws_urls", "rest_urls"):
+        for key in getattr(settings, field):
+            if key not in keys:
+                raise SettingsError(f"{settings.variable(field)} names {key!r}; allowed are {', '.join(keys)}")
+    return picked
+
+
+class Collector:
+    """One collector process. `markets` is everything that could be collected."""
+
+    def __init__(
+        self, settings: CollectorSettings, context: Context, markets: Mapping[tuple[str, str], Market]
+    ) -> None:
+        self._settings = settings
+        self._context = context
+        self._picked = pick(settings, markets)
+        self._wake = asyncio.Event()
+        self._outbox = Outbox(settings.memory_bytes, self._wake.set)
+        self._collectors: list[MarketCollector] = []
+
+    async def run(self) -> None:
+        """Collect until the context says stop; then close, and bring what is in memory to NATS or to disk."""
+        settings, context = self._settings, self._context
+        spool = await asyncio.to_thread(Spool, settings.spool_dir, settings.spool_bytes)
+        try:
+            for cut in spool.cuts:
+                context.log.warning("spool_cut", path=str(cut.path), bytes=cut.bytes)
+            if spool.messages:
+                context.log.info("spool_found", frames=spool.frames, bytes=spool.bytes)
+            publisher = Publisher(self._outbox, spool, self._wake, settings.gather_s)
+            async with Http(settings.request_timeout_s) as http:
+                connects: dict[str, Budget] = {}
+                for market in self._picked:
+                    limit = market.limits.connects_per_5_min * settings.request_share
+                    budget = connects.setdefault(market.exchange, Budget(limit, _FIVE_MINUTES_US))
+                    self._collectors.append(
+                        MarketCollector(market, settings, self._outbox, http, context.log, budget, self._changed)
+                    )
+                context.health.status = lambda: self._status(publisher, spool)
+                await self._collect(publisher)
+        finally:
+            spool.close()
+
+    async def _collect(self, publisher: Publisher) -> None:
+        ending = asyncio.Event()
+        connecting = asyncio.create_task(self._connect(publisher))
+        counting = asyncio.create_task(self._count())
+        publishing = asyncio.create_task(publisher.run(ending, self._context.log))
+        collecting = [asyncio.create_task(item.run(self._context.stop)) for item in self._collectors]
+        stopped = asyncio.ensure_future(self._context.stop.wait())
+        try:
+            # Any of these may fail; only the markets may end of themselves, and only when told to.
+            tasks = {publishing, connecting, counting, *collecting}
+            while not stopped.done() and tasks:
+                done, _ = await asyncio.wait({*tasks, stopped}, return_when=asyncio.FIRST_COMPLETED)
+                for task in done - {stopped}:
+                    task.result()
+                tasks -= done
+            await asyncio.gather(*collecting)
+        finally:
+            self._context.stop.set()
+            await asyncio.gather(*collecting, return_exceptions=True)
+            ending.set()
+            counting.cancel()
+            stopped.cancel()
+            results = await asyncio.gather(publishing, return_exceptions=True)
+            connecting.cancel()
+            await asyncio.gather(connecting, counting, return_exceptions=True)
+            if publisher.bus is not None:
+                await publisher.bus.close()
+        if isinstance(results[0], BaseException):
+            raise results[0]
+
+    async def _connect(self, publisher: Publisher) -> None:
+        """Connect to NATS whenever it comes; what arrives before goes to the spool."""
+        context = self._context
+        try:
+            connected = await bus.connect(self._settings, "collector", context.log, context.stop)
+        except Busy:
+            return  # stopped first
+        for item in self._collectors:
+            market = item.market
+            await connected.respond(subjects.resync_filter(market.exchange, market.market), _resync_handler(item))
+        publisher.bus = connected
+
+    def _changed(self) -> None:
+        self._context.health.set_ready(all(item.ready for item in self._collectors))
+
+    async def _count(self) -> None:
+        counted: dict[str, int] = {}
+        while True:
+            await asyncio.sleep(_COUNT_EVERY_S)
+            for item in self._collectors:
+                item.count(counted)
+
+    def _status(self, publisher: Publisher, spool: Spool) -> dict[str, Any]:
+        return {
+            "received": sum(item.frames for item in self._collectors),
+            "published": publisher.published,
+            "outbox": self._outbox.waiting,
+            "spooled": spool.frames,
+            "dropped": self._outbox.dropped,
+            "connections": [entry for item in self._collectors for entry in item.connections()],
+            "symbols": sum(item.symbols for item in self._collectors),
+            "requests_pending": sum(len(item.rest.requests) for item in self._collectors),
+        }
+
+
+def _resync_handler(item: MarketCollector) -> Callable[[Msg], Awaitable[None]]:
+    async def handle(message: Msg) -> None:
+        item.resync(message.subject, message.data)
+
+    return handle

@@ -1,0 +1,68 @@
+"""Settings of the collector."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from services.shared.runtime.settings import Names, Settings
+
+GIB = 1024**3
+
+
+class CollectorSettings(Settings):
+    """What is collected, from where, and what happens when a server is away."""
+
+    SECTION: ClassVar[str] = "collector"
+
+    name: str = Field(
+        "collector-1", pattern=r"^[A-Za-z0-9_-]+$", description="Name of this collector; one process per name."
+    )
+    exchanges: Names = Field(("binance",), description="Exchanges to collect from.")
+    markets: Names = Field((), description="Markets to collect (spot, perp, ...); none named: all of each exchange.")
+    universe: Literal["starter", "all-usdt-perpetuals"] = Field(
+        "starter", description="Which symbols: a few large ones, or every trading USDT perpetual."
+    )
+    symbols: Names = Field((), description="Symbols in tapeline's names (BTC-USDT-PERP), instead of the universe.")
+    channels: Names = Field((), description="Channels and polls to collect; none named: those on by default.")
+
+    ws_urls: dict[str, str] = Field(
+        {}, description='WebSocket base address per market, {"binance.perp": "ws://..."}, instead of the exchange\'s.'
+    )
+    rest_urls: dict[str, str] = Field({}, description="REST base address per market, instead of the exchange's.")
+
+    spool_bytes: int = Field(
+        8 * GIB, ge=1024**2, description="Most bytes on disk for frames that wait while NATS is away."
+    )
+    memory_bytes: int = Field(
+        128 * 1024**2, ge=65_536, description="Most bytes in memory for frames that wait; past it new ones are dropped."
+    )
+    gather_s: float = Field(
+        0.005, ge=0, le=1, description="Seconds that frames are gathered before they are published."
+    )
+
+    alive_every_s: float = Field(1.0, gt=0, description="Seconds after which a quiet partition is said to be alive.")
+    silence_report_s: float = Field(30.0, gt=0, description="Seconds without data on a connection until it is said.")
+    silence_timeout_s: float = Field(
+        300.0, gt=0, description="Seconds without data, though pings are answered, until a connection is replaced."
+    )
+    dead_after_s: float = Field(10.0, gt=0, description="Seconds without any sign of life until a reconnect.")
+    open_timeout_s: float = Field(10.0, gt=0, description="Seconds within which a connection must open.")
+    ack_timeout_s: float = Field(10.0, gt=0, description="Seconds within which a subscription must be confirmed.")
+    backoff_base_s: float = Field(0.5, gt=0, description="First wait before a reconnect; doubles with each failure.")
+    backoff_cap_s: float = Field(60.0, gt=0, description="Longest wait before a reconnect.")
+    overlap_s: float = Field(
+        10.0, gt=0, description="Seconds a replaced connection stays when its successor delivers nothing yet."
+    )
+
+    instruments_every_s: float = Field(300.0, gt=0, description="Seconds between readings of the instrument lists.")
+    request_share: float = Field(0.8, gt=0, le=1, description="Share of an exchange's own limits that is used.")
+    request_timeout_s: float = Field(10.0, gt=0, description="Seconds within which a REST request must be answered.")
+    polls: bool = Field(True, description="Whether REST statistics (open interest, ratios, ...) are polled.")
+
+    @property
+    def spool_dir(self) -> Path:
+        """Where frames wait on disk."""
+        return self.data_dir / "collector" / self.name / "spool"
