@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import lz4.frame
 import zstandard
@@ -31,19 +32,20 @@ class _Plain:
         pass
 
 
+_FRAMES: dict[str, Callable[[], Any]] = {
+    "gzip": lambda: zlib.decompressobj(wbits=zlib.MAX_WBITS | 16),
+    "deflate": zlib.decompressobj,
+    "lz4": lz4.frame.LZ4FrameDecompressor,
+    "zstd": lambda: zstandard.ZstdDecompressor().decompressobj(),
+}
+
+
 class _Compressed:
     """Follows one compressed frame after another: a streaming client may send several."""
 
-    _FACTORIES = {
-        "gzip": lambda: zlib.decompressobj(wbits=zlib.MAX_WBITS | 16),
-        "deflate": lambda: zlib.decompressobj(),
-        "lz4": lambda: lz4.frame.LZ4FrameDecompressor(),
-        "zstd": lambda: zstandard.ZstdDecompressor().decompressobj(),
-    }
-
     def __init__(self, encoding: str) -> None:
         self._encoding = encoding
-        self._new = self._FACTORIES[encoding]
+        self._new = _FRAMES[encoding]
         self._frame = self._new()
         self._begun = False
 
@@ -70,7 +72,7 @@ def decoder(encoding: str) -> Decoder:
     name = encoding.strip().lower()
     if name in ("", "identity"):
         return _Plain()
-    if name not in _Compressed._FACTORIES:
+    if name not in _FRAMES:
         raise QueryError(
             UNKNOWN_COMPRESSION_METHOD, f"Unknown Content-Encoding {encoding!r}; known are {', '.join(_PREFERENCE)}"
         )

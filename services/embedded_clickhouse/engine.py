@@ -10,17 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import chdb
+from chdb import _chdb as _untyped_chdb
 
 from schemas.errors import Broken
 from services.embedded_clickhouse.engine_config import prepare_data, write_config
-from services.embedded_clickhouse.errors import QueryError
+from services.embedded_clickhouse.errors import NOT_ALLOWED, QueryError
 from services.embedded_clickhouse.settings import EmbeddedClickhouseSettings
+
+_chdb: Any = _untyped_chdb
+_FILE_REFUSED = "function file is not allowed over HTTP"
 
 _SERVER_MANNERS = {
     "implicit_select": "0",
-    "allow_introspection_functions": "0",
-    "storage_file_read_method": "pread",
+    "session_timezone": "UTC",
 }
 """Where the embedded engine's defaults differ from a server's, a server's are set."""
 
@@ -52,9 +54,8 @@ class Connection:
         """Run one statement to its end. Raises QueryError with the engine's code."""
         with _engine_errors():
             raw = self._raw.query(statement, fmt)
-        data = memoryview(raw.bytes()) if raw.size() else memoryview(b"")
         return Result(
-            data,
+            memoryview(raw.get_memview().view()) if raw.size() else memoryview(b""),
             read_rows=raw.storage_rows_read(),
             read_bytes=raw.storage_bytes_read(),
             written_rows=raw.rows_written(),
@@ -109,7 +110,7 @@ class Engine:
             self._address = f"{folder / 'data'}?config-file={write_config(folder, settings)}"
             # Held for the life of the process: the engine shuts down with its last connection.
             self._first = self._connect()
-            chdb.create_function("file", _no_file, arg_types=["String"], return_type="String")
+            _chdb.create_function("file", _no_file, arg_types=["String"], return_type="String")
         except (RuntimeError, OSError) as error:
             os.close(self._lock)
             raise Broken(f"the ClickHouse engine cannot be opened in {folder}: {error}", path=str(folder)) from error
@@ -128,7 +129,7 @@ class Engine:
         os.close(self._lock)
 
     def _connect(self) -> Any:
-        return chdb._chdb.connect(self._address)
+        return _chdb.connect(self._address)
 
 
 def lock_folder(folder: Path) -> int:
@@ -161,7 +162,7 @@ def quote_text(text: str) -> str:
 
 def _no_file(path: str) -> str:
     """Stand in for the engine's function file(), which in an embedded engine reads any file of the machine."""
-    raise PermissionError(f"function file is not allowed over HTTP: {path}")
+    raise PermissionError(_FILE_REFUSED, path)
 
 
 @contextmanager
@@ -169,4 +170,6 @@ def _engine_errors() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise QueryError.of_engine(str(error)) from None
+        text = str(error)
+        refused = QueryError(NOT_ALLOWED, _FILE_REFUSED) if _FILE_REFUSED in text else None
+        raise refused or QueryError.of_engine(text) from None

@@ -15,11 +15,14 @@ from xml.sax.saxutils import escape
 from services.embedded_clickhouse.settings import EmbeddedClickhouseSettings
 
 GRANTS = (
-    "SHOW, SELECT, INSERT, ALTER, CREATE DATABASE, CREATE TABLE, CREATE VIEW, CREATE TEMPORARY TABLE, DROP, "
-    "UNDROP TABLE, TRUNCATE, OPTIMIZE, CHECK, KILL QUERY, dictGet, SYSTEM MERGES, SYSTEM TTL MERGES, SYSTEM FLUSH ON *.*"
+    "SHOW, SELECT, INSERT, ALTER, CREATE DATABASE, CREATE TABLE, CREATE VIEW, CREATE TEMPORARY TABLE, DROP, UNDROP "
+    "TABLE, TRUNCATE, OPTIMIZE, CHECK, KILL QUERY, dictGet, SYSTEM MERGES, SYSTEM TTL MERGES, SYSTEM FLUSH ON *.*"
 )
 TABLE_ENGINES = ("Memory", "Null", "View", "MaterializedView", "Buffer", "Merge", "Set", "Join", "Log", "TinyLog")
 """Engines beside the MergeTree family (one grant covers it) that keep to the engine's own folder."""
+
+FIXED_SETTINGS = ("allow_experimental_eval_table_function", "allow_introspection_functions")
+"""Settings that no user may change: eval() would hide from this service what a statement holds."""
 
 _ENGINE_DATABASE = "_engine"
 """The database `default` of an embedded engine shows the file system as tables; under this name nobody meets it, and
@@ -30,9 +33,10 @@ def write_config(folder: Path, settings: EmbeddedClickhouseSettings) -> Path:
     """Write config.xml and users.xml into `folder`, and return the path of config.xml."""
     users = folder / "users.xml"
     grants = [GRANTS, *(f"TABLE ENGINE ON {name}" for name in ("MergeTree", *TABLE_ENGINES))]
+    const = "".join(f"<{name}><const/></{name}>" for name in FIXED_SETTINGS)
     users.write_text(
         "<clickhouse>\n"
-        "  <profiles><default/></profiles>\n"
+        f"  <profiles><default><constraints>{const}</constraints></default></profiles>\n"
         "  <quotas><default/></quotas>\n"
         "  <users><default>\n"
         "    <password/><networks><ip>::/0</ip></networks><profile>default</profile><quota>default</quota>\n"
@@ -64,10 +68,14 @@ def write_config(folder: Path, settings: EmbeddedClickhouseSettings) -> Path:
 
 
 def prepare_data(data: Path) -> None:
-    """Create the engine's data folder with an ordinary database `default`, where there is none yet."""
-    declaration = data / "metadata" / "default.sql"
+    """Make the engine's data folder ready to open, with an ordinary database `default`."""
+    metadata = data / "metadata"
+    metadata.mkdir(parents=True, exist_ok=True)
+    declaration = metadata / "default.sql"
     if not declaration.exists():
-        declaration.parent.mkdir(parents=True, exist_ok=True)
-        whole = declaration.with_suffix(".new")
+        whole = metadata / "default.sql.new"
         whole.write_text(f"ATTACH DATABASE default UUID '{uuid.uuid4()}'\nENGINE = Atomic\n")
         whole.rename(declaration)
+    # An embedded engine follows this link to the database that it puts beneath its file system view, which would be
+    # the one declared above a second time. The engine writes the link anew.
+    (metadata / "default").unlink(missing_ok=True)

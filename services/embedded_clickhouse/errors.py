@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from schemas.errors import PipelineError
+
 CANNOT_READ_ALL_DATA = 33
 NOT_IMPLEMENTED = 48
 SYNTAX_ERROR = 62
@@ -49,14 +51,13 @@ _STATUS = {
 _CODE = re.compile(r"Code: (\d+)\. DB::Exception: ")
 
 
-class QueryError(Exception):
+class QueryError(PipelineError):
     """A request that failed. `code` is ClickHouse's error code, `text` what the client reads."""
 
-    def __init__(self, code: int, message: str) -> None:
+    def __init__(self, code: int, message: str, *, whole: bool = False) -> None:
         self.code = code
-        name = _NAMES.get(code)
-        self.text = f"Code: {code}. DB::Exception: {message}. ({name})" if name else message
-        super().__init__(self.text)
+        self.text = message if whole else f"Code: {code}. DB::Exception: {message}. ({_NAMES[code]})"
+        super().__init__(self.text, status=code)
 
     @classmethod
     def of_engine(cls, message: str) -> QueryError:
@@ -64,9 +65,7 @@ class QueryError(Exception):
         match = _CODE.search(message)
         if match is None:
             return cls(STANDARD_EXCEPTION, message)
-        error = cls(int(match.group(1)), message)
-        error.text = message[match.start() :]
-        return error
+        return cls(int(match.group(1)), message[match.start() :], whole=True)
 
     @property
     def status(self) -> int:

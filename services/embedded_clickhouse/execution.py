@@ -12,7 +12,7 @@ from services.embedded_clickhouse.statements import STAGE, Insert, Query
 
 
 def open_connection(engine: Engine, ask: Ask, session: Sequence[bytes]) -> Connection:
-    """Return a connection on which the user's limits, the session and the request's settings hold. Raises QueryError."""
+    """Return a connection with the user's limits, the session and the request's settings. Raises QueryError."""
     connection = engine.connect()
     try:
         limits = {f"param_{name}": value for name, value in ask.parameters.items()}

@@ -1,4 +1,4 @@
-"""Sessions: what `SET` and `USE` changed, remembered by `session_id` and done again on each request's own connection."""
+"""Sessions: what `SET` and `USE` changed, remembered by `session_id` and repeated for each request."""
 
 from __future__ import annotations
 

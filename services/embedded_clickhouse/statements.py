@@ -1,9 +1,10 @@
 """What a statement is, decided before the engine sees it. Pure: bytes in, a decision out.
 
-The engine runs in this process as `clickhouse-local` does, so four things a ClickHouse server never allows over HTTP
-must be refused here: several statements in one text, `INTO OUTFILE` and `FROM INFILE` (the client's part of the engine
-writes and reads those files without asking for a grant), and the `python` table function, which looks into this
-process. Everything else is held by the engine's own grants.
+The engine runs in this process as `clickhouse-local` does, so some things a ClickHouse server never allows over HTTP
+must be refused here: several statements in one text; `INTO OUTFILE` and `FROM INFILE`, since the client's part of the
+engine writes and reads those files without asking for a grant; and two calls that no grant covers, the table function
+`python`, which looks into this process, and `disk(...)`, which describes storage elsewhere. Everything else is held by
+the engine's own grants (engine_config.py).
 
 Data after a statement never reaches the engine as text. `INSERT INTO t FORMAT F` is streamed into the table, and
 `INSERT INTO t SELECT ... FROM input('S') FORMAT F` is streamed into a temporary table of structure S that then stands
@@ -13,6 +14,7 @@ in place of `input(...)`: inline data for `input()` is silently dropped by the e
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from services.embedded_clickhouse.errors import NOT_ALLOWED, SYNTAX_ERROR, QueryError
 from services.embedded_clickhouse.tokens import Kind, Token, tokens, unquote
@@ -24,6 +26,7 @@ _LINE_END_ROOM = 64
 """Bytes that must be there after FORMAT's name before the start of the data is certain."""
 
 _SESSION_WORDS = (b"SET", b"USE")
+_REFUSED_CALLS = ("python", "disk")
 _NEEDS_ADMIN = (b"SYSTEM", b"KILL")
 
 
@@ -101,7 +104,7 @@ def _query_of(text: bytes, found: list[Token]) -> Query:
         if not _has_word(found, b"SELECT", b"FROM"):
             raise QueryError(SYNTAX_ERROR, "Syntax error: INSERT needs VALUES, FORMAT or SELECT")
     fmt = None
-    for before, token in zip(found, found[1:], strict=False):
+    for before, token in pairwise(found):
         if before.is_word(b"FORMAT") and token.kind is Kind.WORD:
             fmt = token.text.decode()
     return Query(
@@ -113,6 +116,8 @@ def _query_of(text: bytes, found: list[Token]) -> Query:
 
 
 def _insert_of(text: bytes, head: list[Token], fmt: str, data_at: int) -> Insert:
+    if any(token.is_sign(b";") for token in head):
+        raise QueryError(SYNTAX_ERROR, "Syntax error: Multi-statements are not allowed")
     call = _input_call(head)
     target = text[: head[-1].end]
     if call is None:
@@ -144,7 +149,7 @@ def _settings_of(text: bytes, head: list[Token]) -> bytes:
 
 def _input_call(found: list[Token]) -> tuple[int, int] | None:
     """Return the positions of `input` and of its closing parenthesis, or None where it is not called."""
-    for number, (token, after) in enumerate(zip(found, found[1:], strict=False)):
+    for number, (token, after) in enumerate(pairwise(found)):
         if not (token.is_word(b"INPUT") and after.is_sign(b"(") and number and found[number - 1].is_word(b"FROM")):
             continue
         depth = 0
@@ -165,8 +170,8 @@ def _refuse_files(found: list[Token]) -> None:
     token = found[-1]
     if token.is_word(b"OUTFILE", b"INFILE"):
         raise QueryError(NOT_ALLOWED, f"{token.text.decode().upper()} is not allowed over HTTP")
-    if token.is_sign(b"(") and len(found) > 1 and (found[-2].name or "").lower() == "python":
-        raise QueryError(NOT_ALLOWED, "Table function python is not allowed over HTTP")
+    if token.is_sign(b"(") and len(found) > 1 and (found[-2].name or "").lower() in _REFUSED_CALLS:
+        raise QueryError(NOT_ALLOWED, f"{found[-2].name}() is not allowed over HTTP")
 
 
 def _has_word(found: list[Token], *words: bytes) -> bool:
