@@ -207,7 +207,7 @@ def _trades(
     next_id = 0
     for index, step in enumerate(steps):
         reach = min(shape.trade_spread_us, offset_us[step] - grid[step])
-        when = offset_us[step] - chance.randrange(reach)
+        when = offset_us[step] - 1 - chance.randrange(reach)
         if found and found[-1].step == step:
             when = max(when, found[-1].offset_us) if chance.random() < 0.5 else found[-1].offset_us
         next_id += shape.lost_ids if index == hole else 0
