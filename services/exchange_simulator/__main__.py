@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from services.exchange_simulator import replay
+from services.exchange_simulator import generator, replay
 from services.exchange_simulator.server import Server
 from services.exchange_simulator.settings import SimulatorSettings
 from services.exchange_simulator.venue import Venue
@@ -20,8 +20,6 @@ def port_file(data_dir: Path) -> Path:
 
 def _venues(settings: SimulatorSettings, context: Context) -> Sequence[Venue]:
     if settings.replay is None:
-        from services.exchange_simulator import generator
-
         return generator.build(settings)
     venues, left_out = replay.build(settings.replay, settings.exchanges, settings.pace, settings.patience_s)
     if left_out:

@@ -74,6 +74,7 @@ class Connection:
         """Run `session` on an accepted socket; `wake_all` is called after each message, which may concern others."""
         self.sent = 0
         self.confirmed = 0
+        self.ended = asyncio.Event()
         self._session = session
         self._socket = socket
         self._transport = transport

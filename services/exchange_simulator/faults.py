@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
 from services.exchange_simulator.venue import Answer, Refused, Session
+
+_Times = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Fault(msgspec.Struct, forbid_unknown_fields=True, tag_field="fault", kw_only=True):
@@ -32,14 +34,14 @@ class Drop(Fault, tag="drop"):
     """Swallow the next `count` data frames that contain the text `match`."""
 
     match: str = ""
-    count: int = 1
+    count: _Times = 1
 
 
 class Truncate(Fault, tag="truncate"):
     """Cut the next `count` data frames that contain `match` to half their bytes."""
 
     match: str = ""
-    count: int = 1
+    count: _Times = 1
 
 
 class Insert(Fault, tag="insert"):
@@ -60,13 +62,13 @@ class Insert(Fault, tag="insert"):
 class Stall(Fault, tag="stall"):
     """Send no data frame for so many seconds; pings, pongs and replies go on."""
 
-    seconds: float
+    seconds: Annotated[float, msgspec.Meta(ge=0)]
 
 
 class Refuse(Fault, tag="refuse"):
     """Refuse the next `count` WebSocket connections with this HTTP status."""
 
-    count: int = 1
+    count: _Times = 1
     status: int = 503
 
 
@@ -75,7 +77,7 @@ class Reject(Fault, tag="reject"):
 
     status: Literal[429, 418] = 429
     retry_after_s: int = 1
-    count: int = 1
+    count: _Times = 1
     path: str = ""
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -107,9 +108,11 @@ class Server:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close every connection (1001, going away) and the port."""
-        for market in self._markets.values():
-            for connection in market.connections:
-                connection.cut(Closing(1001, "the simulator stops"))
+        open_ones = [connection for market in self._markets.values() for connection in market.connections]
+        for connection in open_ones:
+            connection.cut(Closing(1001, "the simulator stops"))
+        # First the closing handshakes: once the runner shuts down, it reads nothing more from any client.
+        await asyncio.gather(*(connection.ended.wait() for connection in open_ones))
         await self._runner.cleanup()
 
     def status(self) -> dict[str, Any]:
@@ -193,6 +196,7 @@ class Server:
             market.connections.discard(connection)
             market.sent += connection.sent
             market.delivered += connection.confirmed
+            connection.ended.set()
         return socket
 
 

@@ -50,9 +50,7 @@ MARKET = (
 )
 
 
-@pytest.mark.parametrize(
-    ("route", "audible"), [("", ()), ("/public", PUBLIC), ("/market", MARKET), ("/private", ())]
-)
+@pytest.mark.parametrize(("route", "audible"), [("", ()), ("/public", PUBLIC), ("/market", MARKET), ("/private", ())])
 def test_a_futures_route_hears_its_own_streams_only(route: str, audible: tuple[str, ...]) -> None:
     asked = (*PUBLIC, *MARKET, "a@trade", "BTCUSDT@aggTrade", "a@nonsense", "a@kline_1s")
     control = Control(PERP, f"{route}/stream", f"streams={'/'.join(asked)}")

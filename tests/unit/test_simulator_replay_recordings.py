@@ -76,7 +76,7 @@ def test_folders_without_a_session_to_replay_are_refused(folder: Path, tmp_path_
     with pytest.raises(BadRecording, match="it holds X, and BINANCE, BINANCE_FUTURES can be replayed"):
         build(folder, (), 0, 15)
     (folder / "X.0.gz").unlink()
-    with pytest.raises(BadRecording, match="has no file X.0"):
+    with pytest.raises(BadRecording, match=r"has no file X\.0"):
         reader.read("X", folder)
 
 
