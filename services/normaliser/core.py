@@ -1,0 +1,378 @@
+"""One RAW partition's frames to records, gaps and dead letters: pure, and the same every time it is done.
+
+What comes out depends on the saved state and the frames alone; the only clock is the receive time of the frames. So a
+process that was killed reads the same frames again and says the same.
+"""
+
+from __future__ import annotations
+
+import base64
+import heapq
+from collections.abc import Iterable, Mapping
+
+from schemas import frames as raw
+from schemas import records, subjects
+from schemas.errors import BadFrame
+from schemas.frames import RawFrame
+from services.normaliser.book_lane import BookLane
+from services.normaliser.desk import CoreOptions, Counters, Desk, LaneKey, Output, Resync
+from services.normaliser.lane import Lane, NumberedLane, PollLane, QuoteLane
+from services.normaliser.listings import Listings
+from services.normaliser.saving import (
+    SavedPartition,
+    SavedUnit,
+    dump_lane,
+    dump_poll,
+    load_lane,
+    load_poll,
+    pack_listing,
+    pack_unit,
+    unit_key,
+    unpack_listing,
+    unpack_partition,
+    unpack_unit,
+)
+from services.shared.exchanges.declaration import BookSnapshot, Channel, Market, Poll
+
+__all__ = ["CoreOptions", "Output", "PartitionCore", "Resync"]
+
+SERVICE = "normaliser"
+
+PARTITION_UNIT = "partition"
+_SIGNS_OF_LIFE = ("opened", "subscribed", "alive")
+
+_LANES: Mapping[str, type[Lane]] = {
+    records.Trade.KIND: NumberedLane,
+    records.Fill.KIND: NumberedLane,
+    records.Quote.KIND: QuoteLane,
+}
+
+
+class _Unit:
+    """All lanes of one instrument: what is saved together."""
+
+    __slots__ = ("born", "lanes", "name", "polls", "saved", "seen")
+
+    def __init__(self, name: tuple[str, str, str], born: int) -> None:
+        self.name = name
+        self.born = born
+        """The RAW sequence of its first frame."""
+        self.seen = 0
+        """The RAW sequence up to which its saved state holds."""
+        self.saved = False
+        self.lanes: dict[str, Lane] = {}
+        self.polls: dict[str, PollLane] = {}
+
+
+class PartitionCore:
+    """The normaliser of one RAW partition; frames come in RAW order."""
+
+    def __init__(
+        self, part: int, markets: Mapping[tuple[str, str], Market], options: CoreOptions | None = None
+    ) -> None:
+        self.part = part
+        self._markets = markets
+        self._desk = Desk(options or CoreOptions())
+        self._listings = Listings(self._desk, part)
+        self._units: dict[tuple[str, str, str], _Unit] = {}
+        self._lanes: dict[LaneKey, Lane] = {}
+        """The lanes of all units, found in one step."""
+        self._numbers: dict[str, int] = {}
+        """Connection -> number of its last frame that belongs to no instrument."""
+        self._partition_seen = 0
+        self._raw_sequence = 0
+        self._now = 0
+        """When the last frame was received: also files what has no readable time of its own."""
+
+    @property
+    def counters(self) -> Counters:
+        """What was counted since this core was made."""
+        return self._desk.counters
+
+    def take_resyncs(self) -> list[Resync]:
+        """Return the requests for fresh books since the last call."""
+        taken, self._desk.resyncs = self._desk.resyncs, []
+        return taken
+
+    # -- frames ----------------------------------------------------------------------------------------------------
+
+    def process(self, raw_sequence: int, subject: str, headers: Mapping[str, str] | None, body: bytes) -> list[Output]:
+        """Process one RAW message and return what is to be published for it, in order."""
+        desk = self._desk
+        self._raw_sequence = raw_sequence
+        try:
+            for frame in raw.unpack(subject, headers, body):
+                try:
+                    self._frame(frame)
+                except BadFrame as error:
+                    self._refuse(error, subject, frame.body, frame)
+        except BadFrame as error:
+            self._refuse(error, subject, body, None)
+        tray, desk.tray = desk.tray, []
+        return tray
+
+    def lost(self, first: int, last: int) -> None:
+        """RAW discarded these sequences before they were read: the gaps come out with the next message."""
+        for unit in self._units.values():
+            for lane in unit.lanes.values():
+                lane.lose(f"RAW messages {first} to {last} were discarded before they were read")
+
+    def _frame(self, frame: RawFrame) -> None:
+        desk = self._desk
+        desk.counters.frames += 1
+        self._now = frame.received_at
+        alarms = desk.alarms.get(frame.connection)
+        if alarms and alarms[0][0] <= frame.received_at:
+            self._ring(frame.connection, frame.received_at)
+        lane = self._lanes.get((frame.exchange, frame.market, frame.symbol, frame.channel))
+        if lane is None:
+            lane = self._route(frame)
+            if lane is None:
+                return
+        desk.heard[frame.connection] = frame.received_at
+        if self._raw_sequence <= lane.seen:
+            return
+        link = lane.link(frame)
+        if link is None:
+            desk.counters.duplicates += 1
+            return
+        found = lane.channel.parse(frame, self._listings.of(frame.exchange, frame.market))
+        lane.deliver(link, found, frame.received_at)  # type: ignore[arg-type]  # a channel yields no snapshots
+
+    def _route(self, frame: RawFrame) -> Lane | None:
+        """Find the way of a frame that is not of a known lane: make the lane, or do what the frame says."""
+        market = self._markets.get((frame.exchange, frame.market))
+        if market is None:
+            raise BadFrame(f"no market {frame.exchange} {frame.market} is known")
+        if frame.channel == subjects.SESSION:
+            self._session(frame, market)
+            return None
+        if frame.channel == market.instruments.name:
+            if self._raw_sequence > self._partition_seen and self._is_new(frame):
+                self._listings.take(frame, market)
+            return None
+        poll = market.polls.get(frame.channel)
+        if poll is not None:
+            self._poll(frame, market, poll)
+            return None
+        channel = market.channels.get(frame.channel)
+        if channel is None:
+            raise BadFrame(f"{frame.exchange} {frame.market} has no channel {frame.channel!r}")
+        return self._lane(market, frame.symbol, channel)
+
+    def _unit(self, exchange: str, market: str, symbol: str) -> _Unit:
+        name = (exchange, market, symbol)
+        unit = self._units.get(name)
+        if unit is None:
+            unit = self._units[name] = _Unit(name, self._raw_sequence)
+        return unit
+
+    def _lane(self, market: Market, symbol: str, channel: Channel) -> Lane:
+        key = (market.exchange, market.market, symbol, channel.name)
+        lane = self._lanes.get(key)
+        if lane is None:
+            unit = self._unit(*key[:3])
+            if channel.name == market.book_channel:
+                lane = BookLane(self._desk, *key[:3], channel, market.book_rule)
+            else:
+                lane = _LANES.get(channel.kinds[0], Lane)(self._desk, *key[:3], channel)
+            lane.seen = unit.seen
+            self._lanes[key] = unit.lanes[channel.name] = lane
+        return lane
+
+    def _poll(self, frame: RawFrame, market: Market, poll: Poll) -> None:
+        unit = self._unit(frame.exchange, frame.market, frame.symbol)
+        lane = unit.polls.get(poll.name)
+        if lane is None:
+            lane = unit.polls[poll.name] = PollLane(self._desk)
+        if self._raw_sequence <= unit.seen:
+            return
+        if not lane.fresh(frame):
+            self._desk.counters.duplicates += 1
+            return
+        found = poll.parse(frame, self._listings.of(frame.exchange, frame.market))
+        rows = []
+        for item in found:
+            if isinstance(item, BookSnapshot):
+                book = self._lane(market, frame.symbol, market.channels[market.book_channel])
+                assert isinstance(book, BookLane)
+                book.snapshot(item, frame.received_at)
+            else:
+                rows.append(item)
+        lane.deliver(rows)
+
+    def _is_new(self, frame: RawFrame) -> bool:
+        if frame.number <= self._numbers.get(frame.connection, -1):
+            self._desk.counters.duplicates += 1
+            return False
+        self._numbers[frame.connection] = frame.number
+        return True
+
+    def _ring(self, connection: str, now: int) -> None:
+        """Look at the lanes for which something is due by what a frame of their connection says of the time."""
+        alarms = self._desk.alarms[connection]
+        later: list[tuple[int, LaneKey]] = []
+        due: set[LaneKey] = set()
+        while alarms and alarms[0][0] <= now:
+            entry = heapq.heappop(alarms)
+            lane = self._lanes[entry[1]]
+            if lane.leader is None or lane.leader.name != connection or lane.alarm is None:
+                continue  # somebody else feeds it now
+            if self._raw_sequence <= lane.seen:
+                later.append(entry)
+            else:
+                due.add(entry[1])
+        for entry in later:
+            heapq.heappush(alarms, entry)
+        for key in sorted(due):
+            lane = self._lanes[key]
+            lane.alarm = None
+            lane.ring(now)
+            lane.wake()
+
+    # -- sessions --------------------------------------------------------------------------------------------------
+
+    def _session(self, frame: RawFrame, market: Market) -> None:
+        """Take what happened to a connection: every lane of this partition that it concerns learns of it."""
+        event = raw.decode_session(frame.body)
+        name, now = frame.connection, frame.received_at
+        if event.event in _SIGNS_OF_LIFE:
+            self._desk.heard[name] = now
+        if event.event == "subscribed":
+            for symbol, channels in sorted(event.channels.items()):
+                for channel in channels:
+                    if channel not in market.channels:
+                        raise BadFrame(f"{market.exchange} {market.market} has no channel {channel!r}")
+                    lane = self._lane(market, symbol, market.channels[channel])
+                    if self._raw_sequence > lane.seen and name not in lane.ended:
+                        lane.join(name, now)
+        else:
+            for key in sorted(self._lanes):
+                lane = self._lanes[key]
+                if key[:2] == (frame.exchange, frame.market) and self._raw_sequence > lane.seen:
+                    self._tell(lane, event, name, now)
+        if event.event == "closed":
+            self._desk.alarms.pop(name, None)
+        self._put_out(frame, event)
+
+    def _tell(self, lane: Lane, event: raw.SessionEvent, name: str, now: int) -> None:
+        link = lane.links.get(name)
+        if link is None:
+            return
+        if event.event == "closed":
+            lane.leave(name, now, f"connection {name} closed: {event.reason or 'no reason given'}")
+        elif event.event == "silent":
+            link.silent = True
+        elif event.event == "alive":
+            link.silent = False
+            if link is not lane.leader:
+                lane.look_at_leader(now)
+        elif event.event == "dropped" and lane.channel.name in event.channels.get(lane.symbol, ()):
+            lane.dropped(link, now, f"frames {event.first_number} to {event.last_number} found no room")
+
+    def _put_out(self, frame: RawFrame, event: raw.SessionEvent) -> None:
+        """Put out the record of a session event, once: in the partition of the market as a whole."""
+        exchange, market = frame.exchange, frame.market
+        if event.event == "alive" or subjects.partition(exchange, market, subjects.ALL) != self.part:
+            return
+        if self._raw_sequence <= self._partition_seen or not self._is_new(frame):
+            return
+        self._desk.emit(
+            records.Connection(
+                exchange=exchange,
+                market=market,
+                symbol=subjects.ALL,
+                timestamp=frame.received_at,
+                timestamp_source="received",
+                received_at=frame.received_at,
+                source="live",
+                collector=frame.collector,
+                connection=frame.connection,
+                event=event.event,
+                url=event.url,
+                streams=event.streams,
+                frames=event.frames,
+                reason=event.reason,
+            )
+        )
+
+    def _refuse(self, error: BadFrame, subject: str, body: bytes, frame: RawFrame | None) -> None:
+        """Put out a message that cannot be read, with the reason and its bytes."""
+        received_at = self._now
+        self._desk.emit_dead(
+            records.DeadLetter(
+                exchange=frame.exchange if frame else "",
+                market=frame.market if frame else "",
+                symbol=frame.symbol if frame else "",
+                timestamp=received_at,
+                timestamp_source="received",
+                received_at=received_at,
+                source="live",
+                service=SERVICE,
+                reason=str(error),
+                subject=subject,
+                stream_sequence=self._raw_sequence,
+                body=base64.b64encode(body).decode(),
+                connection=frame.connection if frame else None,
+                frame=frame.number if frame else None,
+            )
+        )
+
+    # -- saving ----------------------------------------------------------------------------------------------------
+
+    def units(self) -> Iterable[str]:
+        """Return the keys of the units that `save` knows."""
+        return [PARTITION_UNIT, *(unit_key(*name) for name in self._units)]
+
+    def save(self, key: str) -> bytes:
+        """Return a unit's state as of the last processed RAW sequence, which is in it. Raises KeyError."""
+        if key == PARTITION_UNIT:
+            unsaved = [unit.born - 1 for unit in self._units.values() if not unit.saved]
+            return pack_unit(
+                SavedPartition(
+                    max(self._raw_sequence, self._partition_seen),
+                    min([self._raw_sequence, *unsaved]),
+                    self._now,
+                    dict(self._numbers),
+                    pack_listing(self._listings.dump()),
+                )
+            )
+        unit = next((unit for unit in self._units.values() if unit_key(*unit.name) == key), None)
+        if unit is None:
+            raise KeyError(key)
+        unit.saved = True
+        return pack_unit(
+            SavedUnit(
+                max(self._raw_sequence, unit.seen),
+                *unit.name,
+                {name: dump_lane(lane) for name, lane in unit.lanes.items()},
+                {name: dump_poll(lane) for name, lane in unit.polls.items()},
+            )
+        )
+
+    def restore(self, units: Mapping[str, bytes]) -> int:
+        """Take saved units back; return the RAW sequence after which reading must begin. 0 when nothing was saved."""
+        if PARTITION_UNIT not in units:
+            return 0
+        partition = unpack_partition(units[PARTITION_UNIT])
+        self._partition_seen = partition.raw_sequence
+        self._numbers = partition.numbers
+        self._now = partition.now
+        self._listings.load(unpack_listing(partition.listing))
+        resume = min(partition.raw_sequence, partition.resume_after)
+        for key, value in units.items():
+            if key != PARTITION_UNIT:
+                saved = unpack_unit(value)
+                self._restore_unit(saved)
+                resume = min(resume, saved.raw_sequence)
+        return resume
+
+    def _restore_unit(self, saved: SavedUnit) -> None:
+        unit = self._unit(saved.exchange, saved.market, saved.symbol)
+        unit.seen, unit.saved = saved.raw_sequence, True
+        market = self._markets[saved.exchange, saved.market]
+        for name, lane in saved.lanes.items():
+            load_lane(self._lane(market, saved.symbol, market.channels[name]), lane)
+        for name, poll in saved.polls.items():
+            unit.polls[name] = PollLane(self._desk)
+            load_poll(unit.polls[name], poll)

@@ -1,0 +1,422 @@
+"""One channel of one instrument: which connection feeds it, what was last said, and what is missing.
+
+Several connections may feed a lane at once (a planned replacement, two collectors). One leads: its records go out as
+they come. Those of the others are kept aside, bounded, and forgotten as the leader passes them. When the leader ends,
+the longest-standing other takes its place: what it has beyond the leader's last record goes out, so nothing is doubled
+and nothing is missed. Only where no other covered the moment of the leader's end is there a gap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from schemas import records
+from schemas.frames import RawFrame
+from services.normaliser.desk import Desk
+from services.normaliser.gaps import GapType, Hole, Place, gap_of
+from services.shared.exchanges.declaration import Channel
+
+_REMEMBERED = 8
+"""Ended connections whose last frame number is kept, to know their frames when they are published again."""
+
+
+class Link:
+    """One connection that feeds a lane."""
+
+    __slots__ = ("aside", "name", "number", "silent", "since")
+
+    def __init__(self, name: str, since: int, number: int = 0) -> None:
+        self.name = name
+        self.since = since
+        """When it began to cover the lane, our clock: its subscription was confirmed, or its first frame came."""
+        self.number = number
+        """Of its last frame here. Per connection and partition numbers rise, so one not above it is a repetition."""
+        self.silent = False
+        """The collector said that the connection is silent: from its last frame on it proves nothing."""
+        self.aside: list[records.Record] = []
+
+
+class Lane:
+    """Records without numbers: tickers, candles, mark prices, liquidations. Told apart by send time and values."""
+
+    def __init__(self, desk: Desk, exchange: str, market: str, symbol: str, channel: Channel) -> None:
+        self.desk = desk
+        self.exchange = exchange
+        self.market = market
+        self.symbol = symbol
+        self.channel = channel
+        self.leader: Link | None = None
+        self.links: dict[str, Link] = {}
+        self.ended: dict[str, int] = {}
+        self.heard: dict[str, int] = {}
+        """What a saved lane knew of the desk's `heard`."""
+        self.down_since: int | None = None
+        """Nobody covers the lane since then, our clock: the last sign of life of the last leader."""
+        self.down_why = ""
+        self.holes: dict[str, Hole] = {}
+        self.last: dict[str, records.Record] = {}
+        """The last record of each kind that went out."""
+        self.alarm: int | None = None
+        """When the lane is to be looked at without a frame of its own; on its leader's frames only."""
+        self.seen = 0
+        """The RAW sequence up to which a saved lane's state holds; frames up to there are in it."""
+        self.overlap = False
+        """The leader took over while covering: what its predecessor already said is dropped until it passes that."""
+
+    # -- frames ----------------------------------------------------------------------------------------------------
+
+    def link(self, frame: RawFrame) -> Link | None:
+        """Return the link a frame came on, or None if the frame was already seen."""
+        name, number = frame.connection, frame.number
+        link = self.links.get(name)
+        if link is None:
+            if number <= self.ended.get(name, -1):
+                return None
+            link = self.join(name, frame.received_at)
+        elif number <= link.number:
+            return None
+        link.number = number
+        return link
+
+    def deliver(self, link: Link, found: Sequence[records.Record], received_at: int) -> None:
+        """Take the records of one frame."""
+        if link is self.leader:
+            for record in found:
+                self.accept(record)
+            return
+        link.aside.extend(found)
+        self.look_at_leader(received_at)
+        if len(link.aside) > self.desk.options.hold_events:
+            self._thin(link)
+
+    def accept(self, record: records.Record) -> None:
+        """Put the leader's next record out, unless it was already."""
+        kind = record.KIND
+        last = self.last.get(kind)
+        if last is not None:
+            if self.said(record, last) or (self.overlap and self.passed(record, last)):
+                self.desk.counters.duplicates += 1
+                return
+            self.overlap = False
+        if self.holes:
+            self.settle(kind, record)
+        self.last[kind] = record
+        self.desk.emit(record)
+
+    def said(self, record: records.Record, last: records.Record) -> bool:
+        """Whether `record` is `last` once more."""
+        if isinstance(record, records.Candle):
+            return record.timestamp <= last.timestamp
+        return _sent(record) == _sent(last) and _same(record, last)
+
+    def passed(self, record: records.Record, last: records.Record) -> bool:
+        """Whether another connection has already told what `record`, of a new leader, tells."""
+        sent, before = _sent(record), _sent(last)
+        return sent < before
+
+    def moment(self, record: records.Record) -> int:
+        """Return when a record was said, on the exchange's clock: gaps are bounded by it."""
+        return record.timestamp if isinstance(record, records.Candle) else _sent(record)
+
+    def _thin(self, link: Link) -> None:
+        """Forget what the leader has passed; of what is left, keep the newest."""
+        limit = self.desk.options.hold_events
+        keep = [item for item in link.aside if not self._behind_leader(item)]
+        link.aside = keep[-limit:]
+
+    def _behind_leader(self, record: records.Record) -> bool:
+        """Whether a record kept aside tells nothing that the leader has not told."""
+        last = self.last.get(record.KIND)
+        return last is not None and (self.said(record, last) or self.passed(record, last))
+
+    # -- connections -----------------------------------------------------------------------------------------------
+
+    def join(self, name: str, since: int) -> Link:
+        """Let a connection cover the lane from `since` on, our clock."""
+        link = self.links.get(name)
+        if link is None:
+            link = self.links[name] = Link(name, since, self.ended.pop(name, 0))
+        if self.leader is None:
+            if self.down_since is not None:
+                self.open_holes("disconnect", self.down_why, self.down_since, since, detected=since)
+                self.down_since = None
+                self.interrupted()
+            self._lead(link)
+        elif self.leader is not link:
+            self.look_at_leader(since)
+        return link
+
+    def leave(self, name: str, ended_at: int, why: str) -> None:
+        """End a connection at `ended_at`, our clock."""
+        link = self.links.pop(name, None)
+        if link is None:
+            return
+        self.ended[name] = link.number
+        while len(self.ended) > _REMEMBERED:
+            del self.ended[next(iter(self.ended))]
+        if link is not self.leader:
+            return
+        alive_until = self._heard(link)
+        if link.silent:
+            ended_at = alive_until
+        heir = min(self.links.values(), key=lambda other: (other.since, other.name), default=None)
+        if heir is None:
+            self.resting()
+            self.leader = None
+            self.down_since, self.down_why = alive_until, why
+            return
+        if heir.since <= ended_at:
+            self.overlap = True
+        else:
+            self.open_holes("disconnect", why, alive_until, heir.since, detected=max(ended_at, heir.since))
+            self.interrupted()
+        self._lead(heir)
+        aside, heir.aside = heir.aside, []
+        for record in aside:
+            self.accept(record)
+
+    def _lead(self, link: Link) -> None:
+        self.leader = link
+        self.alarm = None
+        self.wake()
+
+    def wake(self) -> None:
+        """Ask to be looked at when something is due."""
+        due = self.due()
+        if due is not None and self.leader is not None:
+            self.alarm = due
+            self.desk.wake(self.leader.name, due, (self.exchange, self.market, self.symbol, self.channel.name))
+
+    def due(self) -> int | None:
+        """Return when something is to be done even if no frame comes, our clock."""
+        return None
+
+    def ring(self, now: int) -> None:
+        """Do what is due."""
+
+    def dropped(self, link: Link, now: int, why: str) -> None:
+        """The collector had no room for some of a connection's frames, until `now` on our clock."""
+        if link is self.leader:
+            self.open_holes("dropped", why, self._heard(link), now, detected=now)
+        else:
+            link.since, link.aside = now, []
+
+    def lose(self, why: str) -> None:
+        """Frames of RAW were discarded before they were read: whoever fed the lane, we do not know what it said."""
+        if self.leader is not None:
+            alive_until = self._heard(self.leader)
+            self.open_holes("ring", why, alive_until, None, detected=alive_until)
+            self.interrupted()
+        for link in self.links.values():
+            self.ended[link.name] = link.number
+        self.links = {}
+        self.leader = None
+
+    def look_at_leader(self, now: int) -> None:
+        """Take a leader for gone that is unheard of while others are heard (a killed collector says no farewell)."""
+        leader = self.leader
+        if leader is not None and now - self._heard(leader) > self.desk.options.dead_after_us:
+            self.leave(leader.name, self._heard(leader), f"connection {leader.name} fell silent without a farewell")
+
+    def _heard(self, link: Link) -> int:
+        return max(self.desk.heard.get(link.name, link.since), self.heard.get(link.name, link.since))
+
+    def heard_of(self, name: str) -> int:
+        """Return when a connection of this lane last gave a sign of life, our clock."""
+        return self._heard(self.links[name])
+
+    def interrupted(self) -> None:
+        """Coverage begins anew after a hole: the next record need not follow the last one."""
+
+    def resting(self) -> None:
+        """Nobody covers the lane any more."""
+
+    # -- gaps ------------------------------------------------------------------------------------------------------
+
+    def open_holes(self, gap_type: GapType, why: str, lost_from: int, lost_to: int | None, *, detected: int) -> None:
+        """Publish a gap of every kind of this lane; the first record of the kind will tell its far side."""
+        for kind in self.channel.kinds:
+            if kind in self.holes:
+                continue
+            hole = Hole(
+                gap_type=gap_type,
+                evidence=why,
+                detected=detected,
+                lost_from=lost_from,
+                lost_to=lost_to,
+                after=self._after(kind),
+                last_sequence=self.last_number(kind),
+            )
+            self.holes[kind] = hole
+            self.desk.emit_gap(gap_of(self.place(kind), hole, received_at=detected))
+
+    def place(self, kind: str) -> Place:
+        """Return whose gap one of this lane and kind is."""
+        return Place(self.exchange, self.market, self.symbol, kind, self.channel.interval)
+
+    def _after(self, kind: str) -> int | None:
+        """Return the lower bound in exchange time. Records may share a time, so the last one's own time is inside."""
+        last = self.last.get(kind)
+        if last is None and kind == records.Candle.KIND:
+            last = self.last.get(records.CandleUpdate.KIND)  # the candle that was open may have closed in the hole
+            return None if last is None else last.timestamp - 1
+        if last is None:
+            return None
+        return self.moment(last) if isinstance(last, records.Candle) else self.moment(last) - 1
+
+    def last_number(self, kind: str) -> int | None:
+        """Return the number of the last record, where numbers have no holes."""
+        return None
+
+    def settle(self, kind: str, record: records.Record) -> None:
+        """Publish a hole once more, now that the first record behind it is here."""
+        hole = self.holes.pop(kind, None)
+        if hole is not None:
+            before = self.moment(record)
+            if not isinstance(record, records.Candle):
+                before += 1
+            self.desk.emit_gap(gap_of(self.place(kind), hole, received_at=record.received_at, before=before))
+
+
+class NumberedLane(Lane):
+    """Trades, whose numbers have no holes: a jump is a gap, known exactly; a number not above the last, old."""
+
+    def accept(self, record: records.Record) -> None:
+        """Put the leader's next trade out, with the gap before it if numbers were skipped."""
+        assert isinstance(record, records.Trade)
+        last = self.last.get(record.KIND)
+        number = record.sequence
+        if number is not None and isinstance(last, records.Trade) and last.sequence is not None:
+            if number <= last.sequence:
+                self.desk.counters.duplicates += 1
+                return
+            if self.holes:
+                self.settle(record.KIND, record)
+            elif number != last.sequence + 1:
+                self._skipped(last, last.sequence, record, number)
+        elif self.holes:
+            self.settle(record.KIND, record)
+        self.last[record.KIND] = record
+        self.desk.emit(record)
+
+    def _skipped(self, last: records.Trade, last_number: int, record: records.Trade, number: int) -> None:
+        hole = Hole(
+            gap_type="sequence",
+            evidence=f"id {number} follows {last_number}",
+            detected=record.received_at,
+            lost_from=last.received_at,
+            lost_to=record.received_at,
+            after=last.timestamp - 1,
+            last_sequence=last_number,
+        )
+        place = self.place(record.KIND)
+        self.desk.emit_gap(
+            gap_of(
+                place,
+                hole,
+                received_at=record.received_at,
+                before=record.timestamp + 1,
+                last_missing=number - 1,
+            )
+        )
+
+    def passed(self, record: records.Record, last: records.Record) -> bool:
+        """Whether a trade's number is not above the last one's."""
+        return _number(record) <= _number(last)
+
+    def said(self, record: records.Record, last: records.Record) -> bool:
+        """Whether `record` is `last` once more."""
+        return _number(record) == _number(last)
+
+    def moment(self, record: records.Record) -> int:
+        """Return the match time."""
+        return record.timestamp
+
+    def last_number(self, kind: str) -> int | None:
+        """Return the last trade's number."""
+        last = self.last.get(kind)
+        return last.sequence if isinstance(last, records.Trade) else None
+
+    def settle(self, kind: str, record: records.Record) -> None:
+        """Publish a hole once more: the numbers say exactly what was missed, or that nothing was."""
+        hole = self.holes.get(kind)
+        assert isinstance(record, records.Trade)
+        if hole is None or hole.last_sequence is None or record.sequence is None:
+            super().settle(kind, record)
+            return
+        del self.holes[kind]
+        missing = record.sequence - 1 - hole.last_sequence
+        self.desk.emit_gap(
+            gap_of(
+                self.place(kind),
+                hole,
+                received_at=record.received_at,
+                before=record.timestamp + 1,
+                last_missing=record.sequence - 1 if missing else None,
+                status="open" if missing else "filled",
+                evidence=None if missing else f"ids {hole.last_sequence} and {record.sequence} are contiguous",
+            )
+        )
+
+
+class QuoteLane(Lane):
+    """Quotes: numbered, though not without holes."""
+
+    def said(self, record: records.Record, last: records.Record) -> bool:
+        """Whether `record` is `last` once more."""
+        return _number(record) == _number(last) and _same(record, last)
+
+    def passed(self, record: records.Record, last: records.Record) -> bool:
+        """Whether a quote's number is not above the last one's."""
+        return _number(record) <= _number(last)
+
+    def moment(self, record: records.Record) -> int:
+        """Return the match time, or our receive time where the exchange gives none."""
+        return record.timestamp
+
+
+def _sent(record: records.Record) -> int:
+    sent: int | None = getattr(record, "sent_at", None)
+    return record.timestamp if sent is None else sent
+
+
+def _number(record: records.Record) -> int:
+    number: int | None = getattr(record, "sequence", None)
+    return -1 if number is None else number
+
+
+def _same(record: records.Record, last: records.Record) -> bool:
+    """Whether two records are equal in all that the exchange said."""
+    if record.timestamp_source == "received":
+        last = msgspec.structs.replace(last, timestamp=record.timestamp)
+    return record == msgspec.structs.replace(last, received_at=record.received_at)
+
+
+class PollLane:
+    """Polled statistics: rows come again with every answer, and are known by the exchange's stamp."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.numbers: dict[str, int] = {}
+        self.last: dict[str, int] = {}
+
+    def fresh(self, frame: RawFrame) -> bool:
+        """Whether a frame was not seen before; remembers it."""
+        if frame.number <= self.numbers.get(frame.connection, -1):
+            return False
+        self.numbers.pop(frame.connection, None)
+        self.numbers[frame.connection] = frame.number
+        if len(self.numbers) > _REMEMBERED:
+            del self.numbers[next(iter(self.numbers))]
+        return True
+
+    def deliver(self, found: Sequence[records.Record]) -> None:
+        """Put out the rows that are newer than the last one."""
+        for record in found:
+            if record.timestamp <= self.last.get(record.KIND, -1):
+                self.desk.counters.duplicates += 1
+                continue
+            self.last[record.KIND] = record.timestamp
+            self.desk.emit(record)

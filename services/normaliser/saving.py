@@ -1,0 +1,217 @@
+"""A partition's state in units small enough for a key-value store, and back."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections import deque
+
+import msgspec
+
+from schemas import records
+from services.normaliser.book import Book, SavedBook
+from services.normaliser.book_lane import BookLane
+from services.normaliser.gaps import Hole
+from services.normaliser.lane import Lane, Link, PollLane
+
+
+class SavedLink(msgspec.Struct):
+    """A `Link`; records kept aside are (kind, JSON)."""
+
+    name: str
+    since: int
+    number: int
+    silent: bool
+    heard: int
+    aside: list[tuple[str, bytes]]
+
+
+class SavedBookLane(msgspec.Struct):
+    """What a `BookLane` has beyond a `Lane`; changes are JSON."""
+
+    tail: bytes | None
+    applied: bytes | None
+    held: list[bytes]
+    since: list[bytes]
+    asked_at: int | None
+    in_step: bool
+    fresh: bool
+    book: SavedBook | None
+
+
+class SavedLane(msgspec.Struct):
+    """A `Lane`; the last record of each kind is JSON."""
+
+    links: list[SavedLink]
+    leader: str | None
+    ended: dict[str, int]
+    down_since: int | None
+    down_why: str
+    holes: dict[str, Hole]
+    last: dict[str, bytes]
+    overlap: bool
+    books: SavedBookLane | None = None
+
+
+class SavedPoll(msgspec.Struct):
+    """A `PollLane`."""
+
+    numbers: dict[str, int]
+    last: dict[str, int]
+
+
+class SavedUnit(msgspec.Struct):
+    """All of one instrument, as of a RAW sequence."""
+
+    raw_sequence: int
+    exchange: str
+    market: str
+    symbol: str
+    lanes: dict[str, SavedLane]
+    polls: dict[str, SavedPoll]
+
+
+class SavedPartition(msgspec.Struct):
+    """What belongs to no single instrument, as of a RAW sequence."""
+
+    raw_sequence: int
+    resume_after: int
+    """Instruments that had not been saved themselves are known from the frames after this RAW sequence."""
+    now: int
+    numbers: dict[str, int]
+    listing: bytes
+
+
+_NOT_IN_KEYS = re.compile(rb"[^-_a-zA-Z0-9]")
+_decoders = {kind: msgspec.json.Decoder(record).decode for kind, record in records.BY_KIND.items()}
+_decode_change = msgspec.json.Decoder(records.BookChange).decode
+_encode_json = msgspec.json.Encoder().encode
+_encode = msgspec.msgpack.Encoder().encode
+_decode_unit = msgspec.msgpack.Decoder(SavedUnit).decode
+_decode_partition = msgspec.msgpack.Decoder(SavedPartition).decode
+_decode_listing = msgspec.json.Decoder(list[records.Instrument]).decode
+
+
+def unit_key(exchange: str, market: str, symbol: str) -> str:
+    """Return the key of an instrument's unit; what a key cannot hold is written `=XX`, its bytes in hexadecimal."""
+    safe = _NOT_IN_KEYS.sub(lambda match: b"=%02X" % match[0][0], symbol.encode()).decode()
+    return f"{exchange}/{market}/{safe}"
+
+
+def pack_unit(unit: SavedUnit | SavedPartition) -> bytes:
+    """Return a unit's bytes."""
+    return zlib.compress(_encode(unit), 1)
+
+
+def unpack_unit(value: bytes) -> SavedUnit:
+    """Return an instrument's unit."""
+    return _decode_unit(zlib.decompress(value))
+
+
+def unpack_partition(value: bytes) -> SavedPartition:
+    """Return the unit of the partition itself."""
+    return _decode_partition(zlib.decompress(value))
+
+
+def pack_listing(listing: list[records.Instrument]) -> bytes:
+    """Return instruments as JSON."""
+    return _encode_json(listing)
+
+
+def unpack_listing(listing: bytes) -> list[records.Instrument]:
+    """Return instruments from their JSON."""
+    return _decode_listing(listing)
+
+
+def dump_poll(lane: PollLane) -> SavedPoll:
+    """Return a polled lane's state."""
+    return SavedPoll(dict(lane.numbers), dict(lane.last))
+
+
+def load_poll(lane: PollLane, saved: SavedPoll) -> None:
+    """Give a new polled lane its saved state."""
+    lane.numbers, lane.last = saved.numbers, saved.last
+
+
+def dump_lane(lane: Lane) -> SavedLane:
+    """Return a lane's state."""
+    links = [
+        SavedLink(
+            link.name,
+            link.since,
+            link.number,
+            link.silent,
+            lane.heard_of(link.name),
+            [(item.KIND, records.encode(item)) for item in link.aside],
+        )
+        for link in lane.links.values()
+    ]
+    return SavedLane(
+        links=links,
+        leader=lane.leader.name if lane.leader else None,
+        ended=dict(lane.ended),
+        down_since=lane.down_since,
+        down_why=lane.down_why,
+        holes=dict(lane.holes),
+        last={kind: records.encode(record) for kind, record in lane.last.items()},
+        overlap=lane.overlap,
+        books=_dump_books(lane) if isinstance(lane, BookLane) else None,
+    )
+
+
+def load_lane(lane: Lane, saved: SavedLane) -> None:
+    """Give a new lane its saved state."""
+    for item in saved.links:
+        link = Link(item.name, item.since, item.number)
+        link.silent = item.silent
+        link.aside = [_record(kind, body) for kind, body in item.aside]
+        lane.links[item.name] = link
+        lane.heard[item.name] = item.heard
+    lane.leader = lane.links[saved.leader] if saved.leader is not None else None
+    lane.ended = saved.ended
+    lane.down_since, lane.down_why = saved.down_since, saved.down_why
+    lane.holes = saved.holes
+    lane.last = {kind: _record(kind, body) for kind, body in saved.last.items()}
+    lane.overlap = saved.overlap
+    if isinstance(lane, BookLane) and saved.books is not None:
+        _load_books(lane, saved.books)
+    lane.wake()
+
+
+def _dump_books(lane: BookLane) -> SavedBookLane:
+    return SavedBookLane(
+        tail=records.encode(lane.tail) if lane.tail else None,
+        applied=records.encode(lane.applied) if lane.applied else None,
+        held=[records.encode(change) for change in lane.held],
+        since=[records.encode(change) for change in lane.since],
+        asked_at=lane.asked_at,
+        in_step=lane.in_step,
+        fresh=lane.fresh,
+        book=lane.book.dump() if lane.book else None,
+    )
+
+
+def _load_books(lane: BookLane, saved: SavedBookLane) -> None:
+    lane.tail = _change(saved.tail) if saved.tail else None
+    lane.applied = _change(saved.applied) if saved.applied else None
+    lane.held = deque(_change(body) for body in saved.held)
+    lane.since = [_change(body) for body in saved.since]
+    lane.asked_at = saved.asked_at
+    lane.in_step, lane.fresh = saved.in_step, saved.fresh
+    lane.book = Book.load(saved.book) if saved.book else None
+    lane.desk.counters.books_in_step += saved.in_step
+
+
+def _record(kind: str, body: bytes) -> records.Record:
+    if kind == records.BookChange.KIND:
+        return _change(body)
+    record: records.Record = _decoders[kind](body)
+    return record
+
+
+def _change(body: bytes) -> records.BookChange:
+    """Return a change with its levels as the JSON they came in, for the book reads that."""
+    change = _decode_change(body)
+    return msgspec.structs.replace(
+        change, bids=msgspec.Raw(_encode_json(change.bids)), asks=msgspec.Raw(_encode_json(change.asks))
+    )
