@@ -71,7 +71,8 @@ class Line:
         self.log = wiring.log.bind(connection=name)
         self._replacing = replacing
         self._messages = Budget(market.limits.messages_per_s * settings.request_share, SECOND_US)
-        self._replies: dict[int, asyncio.Future[Reply]] = {}
+        self._asked: dict[int, tuple[list[str], asyncio.Future[Reply]]] = {}
+        self._unknown = 0
         self._closing = asyncio.Event()
 
     def close(self, reason: str) -> None:
@@ -127,11 +128,13 @@ class Line:
         if found is None:
             return
         if isinstance(found, Reply):
-            waiting = self._replies.pop(found.request_id, None) if found.request_id is not None else None
-            if waiting is not None and not waiting.done():
-                waiting.set_result(found)
-            else:
+            names, reply = self._asked.pop(found.request_id or 0, ([], None))
+            if reply is None or reply.done():
                 self.log.warning("reply_unexpected", error=found.error, value=found.request_id)
+                return
+            if found.error is None:
+                self.link.subscribed(names, received_at)  # here, before the first frame behind the confirmation
+            reply.set_result(found)
         elif isinstance(found, Notice):
             self.log.info("exchange_notice", reason=found.text)
             if found.reconnect:
@@ -155,6 +158,9 @@ class Line:
                 now = now_us()
                 was_silent = self.link.silent
                 judgement = self.link.look(now)
+                if self.link.unknown > self._unknown:
+                    self.log.warning("frames_unknown", count=self.link.unknown - self._unknown)
+                    self._unknown = self.link.unknown
                 if self.link.silent and not was_silent:
                     self.log.warning("connection_silent", url=self.url)
                 if judgement.need is Need.RECONNECT:
@@ -188,7 +194,7 @@ class Line:
             await asyncio.sleep(self._messages.wait_us(1, now_us()) / SECOND_US)
             self._messages.spend(1, now_us())
             reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-            self._replies[number] = reply
+            self._asked[number] = (some, reply)
             await socket.send(self.wiring.market.subscribe(some, number))
             try:
                 answer = await asyncio.wait_for(reply, self.wiring.settings.ack_timeout_s)
@@ -197,7 +203,6 @@ class Line:
             if answer.error is not None:
                 self.log.error("subscription_refused", error=answer.error, count=len(some))
                 raise Busy(f"a subscription was refused: {answer.error}")
-            self.link.subscribed(some, now_us())
             self.wiring.on_subscribed([self.planned.streams[name] for name in some], self._replacing)
         self.state = "subscribed"
         self.ready.set()
@@ -226,7 +231,7 @@ class Feed:
         self.line: Line | None = None
         self.lines: list[Line] = []
         """Every connection of it that is not gone: two during a replacement."""
-        self.gone_frames = 0
+        self._gone_frames = self._gone_unknown = 0
         self._wiring = wiring
         self._backoff = Backoff(wiring.settings.backoff_base_s, wiring.settings.backoff_cap_s, wiring.source)
 
@@ -238,7 +243,12 @@ class Feed:
     @property
     def frames(self) -> int:
         """Data frames received so far."""
-        return self.gone_frames + sum(line.link.frames for line in self.lines)
+        return self._gone_frames + sum(line.link.frames for line in self.lines)
+
+    @property
+    def unknown(self) -> int:
+        """Frames received so far that no stream asked for explains."""
+        return self._gone_unknown + sum(line.link.unknown for line in self.lines)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Keep a connection up until `stop` is set."""
@@ -288,7 +298,8 @@ class Feed:
             line.log.warning("connection_failed", url=line.url, error=str(error), attempt=self._backoff.failures + 1)
         finally:
             self.lines.remove(line)
-            self.gone_frames += line.link.frames
+            self._gone_frames += line.link.frames
+            self._gone_unknown += line.link.unknown
             self._wiring.on_change()
 
     async def _pause(self, stopped: asyncio.Future[Any], line: Line) -> None:

@@ -21,8 +21,9 @@ from services.collector.core import RestLink, Topic
 from services.collector.feed import SECOND_US, Feed, Wiring
 from services.collector.outbox import Origin, Outbox
 from services.collector.pacing import Backoff, Budget
-from services.collector.rest import Priority, Rest
+from services.collector.rest import Priority, Request, Rest
 from services.collector.settings import CollectorSettings
+from services.collector.tasks import together
 from services.shared.exchanges.declaration import Listing, Market, Poll
 from services.shared.runtime.clock import now_us
 from services.shared.runtime.http import Answer, Http
@@ -58,7 +59,7 @@ class MarketCollector:
         key = f"{market.exchange}.{market.market}"
         self.market = market
         self.feeds: list[Feed] = []
-        self.symbols = 0
+        self._wiring: Wiring | None = None
         self.planned = False
         """Whether the instrument list has been read and the feeds are known."""
         self._settings = settings
@@ -76,14 +77,21 @@ class MarketCollector:
         self._chosen: tuple[Instrument, ...] = ()
         self._published: tuple[Instrument, ...] = ()
         self._published_at = 0
-        self._snapshots: set[str] = set()
-        """Symbols whose snapshot has been asked for and has not come."""
+        self._snapshots: dict[str, Request] = {}
+        """Snapshots that were asked for and have not come, by symbol."""
+        self._grown = asyncio.Event()
+        """Set when there are new feeds."""
         self._polling: set[tuple[str, str]] = set()
 
     @property
     def ready(self) -> bool:
         """Whether every planned connection is subscribed."""
         return self.planned and all(feed.ready for feed in self.feeds)
+
+    @property
+    def symbols(self) -> int:
+        """How many instruments are collected."""
+        return len(self._chosen)
 
     @property
     def frames(self) -> int:
@@ -114,15 +122,26 @@ class MarketCollector:
             if not await self._first_instruments(stopped):
                 return
             self._plan()
-            async with asyncio.TaskGroup() as group:
-                for feed in self.feeds:
-                    group.create_task(feed.run(stop))
-                helpers.append(asyncio.create_task(self._refresh()))
-                helpers.append(asyncio.create_task(self._poll()))
-                await asyncio.wait({stopped, *helpers}, return_when=asyncio.FIRST_COMPLETED)
-                for task in helpers:
-                    if task.done():
+            helpers += [asyncio.create_task(self._refresh()), asyncio.create_task(self._poll())]
+            running: dict[Feed, asyncio.Task[None]] = {}
+            try:
+                while not stop.is_set():
+                    for feed in self.feeds:
+                        if feed not in running:
+                            running[feed] = asyncio.create_task(feed.run(stop))
+                    grown = asyncio.ensure_future(self._grown.wait())
+                    done, _ = await asyncio.wait(
+                        {stopped, grown, *helpers, *running.values()}, return_when=asyncio.FIRST_COMPLETED
+                    )
+                    self._grown.clear()
+                    grown.cancel()
+                    for task in done - {stopped, grown}:
                         task.result()
+            finally:
+                if not stop.is_set():  # something failed: the feeds still close in good order
+                    for task in running.values():
+                        task.cancel()
+                await asyncio.gather(*running.values(), return_exceptions=True)
         finally:
             stopped.cancel()
             for task in helpers:
@@ -195,6 +214,8 @@ class MarketCollector:
             self._published, self._published_at = plain, now
             self._publish(name, subjects.ALL, path, answer)
         self._listing = Listing(listed)
+        if self._wiring is not None:
+            self._grow(self._wiring)
         return True
 
     def _publish(self, channel: str, symbol: str, path: str, answer: Answer) -> None:
@@ -205,9 +226,8 @@ class MarketCollector:
         chosen = plan.choose(self.market, self._listing, settings.universe, settings.symbols)
         for symbol, reason in chosen.left_out:
             self._log.warning("symbol_left_out", symbol=symbol, reason=reason)
-        self.symbols = len(chosen.instruments)
         self._chosen = chosen.instruments
-        wiring = Wiring(
+        self._wiring = Wiring(
             self.market,
             self._ws_url,
             settings,
@@ -218,11 +238,27 @@ class MarketCollector:
             self._subscribed,
             self._on_change,
         )
-        routes = plan.topics(self.market, chosen.instruments, settings.channels)
-        self.feeds = [Feed(wiring, planned) for planned in plan.connections(self.market, routes)]
+        self._add_feeds(self._wiring, chosen.instruments)
         self.planned = True
         self._log.info("market_planned", count=self.symbols, value=len(self.feeds))
         self._on_change()
+
+    def _add_feeds(self, wiring: Wiring, instruments: tuple[Instrument, ...]) -> None:
+        routes = plan.topics(self.market, instruments, self._settings.channels)
+        self.feeds += [Feed(wiring, planned) for planned in plan.connections(self.market, routes)]
+
+    def _grow(self, wiring: Wiring) -> None:
+        """Collect what has begun to trade, on connections of its own. What has ended falls silent of itself."""
+        settings = self._settings
+        known = {item.symbol for item in self._chosen}
+        chosen = plan.choose(self.market, self._listing, settings.universe, settings.symbols)
+        new = tuple(item for item in chosen.instruments if item.symbol not in known)
+        if new:
+            self._log.info("symbols_new", count=len(new), name=", ".join(item.symbol for item in new))
+            self._chosen += new
+            self._add_feeds(wiring, new)
+            self._grown.set()
+            self._on_change()
 
     def _subscribed(self, topics: list[Topic], replacing: bool) -> None:
         """Fetch a book's snapshot after each subscription of its changes; less urgently when another line leads."""
@@ -231,18 +267,20 @@ class MarketCollector:
                 self._snapshot(topic.symbol, Priority.URGENT if replacing else Priority.SNAPSHOT)
 
     def _snapshot(self, symbol: str, priority: Priority) -> None:
-        if symbol in self._snapshots and priority is Priority.RESYNC:
+        asked = self._snapshots.get(symbol)
+        # One that has not been sent yet will be young enough for whoever asks now.
+        if asked is not None and (priority is Priority.RESYNC or not asked.attempts):
             return
-        self._snapshots.add(symbol)
         poll = self.market.book_snapshot
         path = _path(poll, self._listing.by_symbol[symbol])
 
         def done(answer: Answer | None) -> None:
-            self._snapshots.discard(symbol)
+            if self._snapshots.get(symbol) is request:
+                del self._snapshots[symbol]
             if answer is not None:
                 self._publish(poll.name, symbol, path, answer)
 
-        self.rest.add(priority, path, poll.weight, poll.name, done)
+        request = self._snapshots[symbol] = self.rest.add(priority, path, poll.weight, poll.name, done)
 
     async def _refresh(self) -> None:
         while True:
@@ -255,26 +293,26 @@ class MarketCollector:
         polls = [poll for poll in plan.polls(self.market, self._settings.channels) if poll.name not in own]
         if not self._settings.polls or not polls:
             await asyncio.Event().wait()
-        async with asyncio.TaskGroup() as group:
-            for poll in polls:
-                group.create_task(self._poll_one(poll))
+        await together(*(self._poll_one(poll) for poll in polls))
 
     async def _poll_one(self, poll: Poll) -> None:
         assert poll.every_s is not None
         loop = asyncio.get_running_loop()
-        names = [(item.symbol, _path(poll, item)) for item in self._chosen] if poll.per_symbol else []
-        names = names or [(subjects.ALL, poll.path)]
         start = loop.time()
-        for turn in range(2**62):
-            symbol, path = names[turn % len(names)]
-            due = start + turn * poll.every_s / len(names)
-            await asyncio.sleep(due - loop.time())
-            key = (poll.name, symbol)
-            # While memory and spool are full nothing more is asked for than must be.
-            if key not in self._polling and not self._outbox.crowded:
-                self._polling.add(key)
-                done = partial(self._polled, poll, key, path)
-                self.rest.add(Priority.POLL, path, poll.weight, poll.name, done, retry=False)
+        while True:
+            asked = [(item.symbol, _path(poll, item)) for item in self._chosen]
+            if not poll.per_symbol:
+                asked = [(subjects.ALL, poll.path)]
+            for index, (symbol, path) in enumerate(asked):
+                await asyncio.sleep(start + index * poll.every_s / len(asked) - loop.time())
+                key = (poll.name, symbol)
+                # While memory and spool are full nothing more is asked for than must be.
+                if key not in self._polling and not self._outbox.crowded:
+                    self._polling.add(key)
+                    done = partial(self._polled, poll, key, path)
+                    self.rest.add(Priority.POLL, path, poll.weight, poll.name, done, retry=False)
+            start += poll.every_s
+            await asyncio.sleep(start - loop.time())
 
     def _polled(self, poll: Poll, key: tuple[str, str], path: str, answer: Answer | None) -> None:
         self._polling.discard(key)
@@ -287,6 +325,9 @@ class MarketCollector:
         key = ".".join(labels)
         metrics.FRAMES_RECEIVED.labels(*labels).inc(self.frames - counted.get(key, 0))
         counted[key] = self.frames
+        unknown = sum(feed.unknown for feed in self.feeds)
+        metrics.FRAMES_UNKNOWN.labels(*labels).inc(unknown - counted.get(f"{key}.unknown", 0))
+        counted[f"{key}.unknown"] = unknown
 
 
 def _path(poll: Poll, item: Instrument) -> str:

@@ -36,10 +36,24 @@ def market_of(symbol: str) -> str:
     return "future" if len(parts) == 3 and parts[-1].isdigit() else "spot"
 
 
+def _ours(market: Market, listing: Listing, symbol: str) -> str | None:
+    """Return the symbol in our words, or None when it is not of this market."""
+    where, colon, own = symbol.partition(":")
+    if not colon:
+        return symbol if market_of(symbol) == market.market else None
+    if where != f"{market.exchange}.{market.market}":
+        return None
+    item = listing.by_exchange_symbol.get(own)
+    return item.symbol if item is not None else symbol
+
+
 def choose(market: Market, listing: Listing, universe: str, symbols: Sequence[str]) -> Chosen:
-    """Return which instruments of a market are collected. `symbols`, where given, replaces the universe."""
+    """Return which instruments of a market are collected. `symbols`, where given, replaces the universe.
+
+    A symbol is one of ours (`BTC-USDT-PERP`), or an exchange's own behind its market (`binance.perp:BTCUSDT`).
+    """
     if symbols:
-        wanted: Iterable[str] = (symbol for symbol in symbols if market_of(symbol) == market.market)
+        wanted: Iterable[str] = (name for symbol in symbols if (name := _ours(market, listing, symbol)) is not None)
     elif universe == "starter":
         wanted = market.starter
     else:

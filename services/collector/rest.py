@@ -9,12 +9,14 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import partial
 
 import structlog
 
 from schemas.errors import Busy
 from services.collector import metrics
 from services.collector.pacing import Backoff, Budget
+from services.collector.tasks import together
 from services.shared.exchanges.declaration import Market
 from services.shared.runtime.clock import now_us
 from services.shared.runtime.http import Answer, Http
@@ -71,9 +73,11 @@ class Requests:
         name: str,
         done: Callable[[Answer | None], None],
         retry: bool = True,
-    ) -> None:
+    ) -> Request:
         """Queue a request behind those of its own priority."""
-        heapq.heappush(self._heap, Request(priority, next(self._orders), path, weight, name, done, retry))
+        request = Request(priority, next(self._orders), path, weight, name, done, retry)
+        heapq.heappush(self._heap, request)
+        return request
 
     def again(self, request: Request) -> None:
         """Queue a request once more, in its old place."""
@@ -101,6 +105,8 @@ class Rest:
         self, market: Market, base_url: str, http: Http, share: float, log: structlog.stdlib.BoundLogger
     ) -> None:
         self.requests = Requests(Budget(market.limits.weight_per_min * share, MINUTE_US))
+        self.pending = 0
+        """Requests that have neither an answer nor been given up."""
         self._market = market
         self._base = base_url.rstrip("/")
         self._http = http
@@ -116,16 +122,20 @@ class Rest:
         name: str,
         done: Callable[[Answer | None], None],
         retry: bool = True,
-    ) -> None:
-        """Queue a request."""
-        self.requests.add(priority, path, weight, name, done, retry)
+    ) -> Request:
+        """Queue a request; one that is not to be retried is given up when it fails for a passing reason."""
+        self.pending += 1
+        request = self.requests.add(priority, path, weight, name, partial(self._done, done), retry)
         self._more.set()
+        return request
+
+    def _done(self, done: Callable[[Answer | None], None], answer: Answer | None) -> None:
+        self.pending -= 1
+        done(answer)
 
     async def run(self, source: random.Random) -> None:
         """Work until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for _ in range(IN_FLIGHT):
-                group.create_task(self._work(source))
+        await together(*(self._work(source) for _ in range(IN_FLIGHT)))
 
     async def _work(self, source: random.Random) -> None:
         while True:
@@ -185,12 +195,11 @@ class Rest:
         metrics.REQUESTS_FAILED.labels(self._market.exchange, self._market.market, request.name).inc()
 
     def _complain(self, request: Request, error: str) -> None:
-        """Count a failure, and log the first and every hundredth of a kind in a row."""
+        """Count a failure, and log the first, second, fourth, eighth ... of a kind in a row."""
         self._count_failure(request)
-        count = self._complained.get(request.name, 0)
-        self._complained[request.name] = count + 1
-        if count % 100 == 0:
-            self._log.warning("request_failed", name=request.name, path=request.path, error=error, count=count + 1)
+        count = self._complained[request.name] = self._complained.get(request.name, 0) + 1
+        if count & (count - 1) == 0:
+            self._log.warning("request_failed", name=request.name, path=request.path, error=error, count=count)
 
 
 def _start(body: bytes) -> str:

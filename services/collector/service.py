@@ -155,7 +155,7 @@ class Collector:
             "dropped": self._outbox.dropped,
             "connections": [entry for item in self._collectors for entry in item.connections()],
             "symbols": sum(item.symbols for item in self._collectors),
-            "requests_pending": sum(len(item.rest.requests) for item in self._collectors),
+            "requests_pending": sum(item.rest.pending for item in self._collectors),
         }
 
 

@@ -25,7 +25,10 @@ class CollectorSettings(Settings):
     universe: Literal["starter", "all-usdt-perpetuals"] = Field(
         "starter", description="Which symbols: a few large ones, or every trading USDT perpetual."
     )
-    symbols: Names = Field((), description="Symbols in tapeline's names (BTC-USDT-PERP), instead of the universe.")
+    symbols: Names = Field(
+        (),
+        description="Symbols, not the universe: ours (BTC-USDT-PERP) or the exchange's own (binance.perp:BTCUSDT).",
+    )
     channels: Names = Field((), description="Channels and polls to collect; none named: those on by default.")
 
     ws_urls: dict[str, str] = Field(

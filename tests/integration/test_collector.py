@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from schemas import subjects
-from schemas.frames import decode_session
 from services.shared.runtime.bus import Bus
 from tests.collector_rig import Simulator, collector, first_copies, open_bus, read_raw, recorded_frames, run_simulator
 from tests.nats_server import NatsServer, run_nats

@@ -68,6 +68,7 @@ async def open_socket(url: str, timeout_s: float, compression: bool = False) -> 
     try:
         connection = await connect(
             url,
+            proxy=None,  # whoever needs one points the address at it
             compression="deflate" if compression else None,
             open_timeout=timeout_s,
             close_timeout=_CLOSE_WITHIN_S,
