@@ -13,6 +13,10 @@ import msgspec
 
 from services.exchange_simulator.venue import Answer, Refused, Session
 
+_REJECTED = {
+    429: "Too many requests; current limit is exceeded until %d (simulated).",
+    418: "Way too many requests; IP banned until %d. Please use the websocket for live updates to avoid bans.",
+}
 _Times = Annotated[int, msgspec.Meta(ge=1)]
 
 
@@ -131,13 +135,14 @@ class MarketFaults:
         if self._refuse:
             raise Refused(_use(self._refuse, self._refuse[0]).status, "refused by a simulated fault")
 
-    def answering(self, path: str) -> Answer | None:
+    def answering(self, path: str, now_us: int) -> Answer | None:
         """Return the answer that replaces the venue's, if this request is to be rejected."""
         for fault in self._reject:
             if fault.path in path:
                 _use(self._reject, fault)
-                text = b'{"code":-1003,"msg":"Way too many requests; IP banned until %d. Simulated fault."}'
-                return Answer(fault.status, text % fault.retry_after_s, {"Retry-After": str(fault.retry_after_s)})
+                text = _REJECTED[fault.status] % (now_us // 1000 + fault.retry_after_s * 1000)
+                body = msgspec.json.encode({"code": -1003, "msg": text})
+                return Answer(fault.status, body, {"Retry-After": str(fault.retry_after_s)})
         return None
 
     def inserts(self) -> list[bytes]:

@@ -22,6 +22,8 @@ from services.exchange_simulator.venue import Answer, Closing, KeepAlive, Refuse
 
 _JSON = "application/json;charset=UTF-8"
 _SHUTDOWN_S = 3.0
+_MAX_URL_BYTES = 128 * 1024
+"""A combined-stream URL may name 1024 streams."""
 
 
 @dataclass(slots=True)
@@ -89,7 +91,13 @@ class Server:
                 web.get("/{exchange}/{market}/{path:.*}", self._serve),
             ]
         )
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_S)
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            shutdown_timeout=_SHUTDOWN_S,
+            max_line_size=_MAX_URL_BYTES,
+            max_field_size=_MAX_URL_BYTES,
+        )
 
     async def __aenter__(self) -> Self:
         """Listen. Raises Broken when the port cannot be opened."""
@@ -165,7 +173,8 @@ class Server:
         path = f"/{request.match_info['path']}"
         if request.headers.get("Upgrade", "").lower() == "websocket":
             return await self._connect(market, path, request)
-        answer = market.faults.answering(path) or market.venue.get(path, dict(request.query), now_us())
+        now = now_us()
+        answer = market.faults.answering(path, now) or market.venue.get(path, dict(request.query), now)
         return _response(answer)
 
     async def _connect(self, market: _Market, path: str, request: web.Request) -> web.StreamResponse:

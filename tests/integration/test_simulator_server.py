@@ -16,8 +16,13 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from services.exchange_simulator.replay import build
 from services.exchange_simulator.server import Server
+from services.exchange_simulator.venue import KeepAlive
 
-Ask = Callable[[str], Any]
+HANDSHAKE = (
+    b"GET %b HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    b"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
+)
 
 
 @asynccontextmanager
@@ -114,13 +119,67 @@ async def test_a_connection_that_goes_away_and_comes_back_goes_on_where_it_was(r
             await until(server, lambda status: status["markets"][0]["finished"])
 
 
+async def test_a_url_may_name_as_many_streams_as_a_connection_may_have(recordings: Path) -> None:
+    silent = "/".join(f"{'x' * 30}{number}@depth@100ms" for number in range(1023))
+    frames = [frame for frame in recorded(recordings, "BINANCE.ws.1.0") if b'"nknusdt@bookTicker"' in frame]
+    async with (
+        serving(recordings) as server,
+        open_ws(server, f"spot/stream?streams={silent}/nknusdt@bookTicker") as socket,
+    ):
+        assert await receive(socket, len(frames)) == frames
+
+
+class Flood:
+    """A venue, and its only session, that always has another kilobyte."""
+
+    exchange, market, keep_alive = "flood", "spot", KeepAlive(20, 60)
+    frame = b"x" * 1024
+
+    def symbols(self) -> list[str]:
+        return []
+
+    def connect(self, path: str, query: str, now_us: int) -> Flood:
+        return self
+
+    def frames(self, now_us: int, limit: int) -> list[bytes]:
+        return [self.frame] * limit
+
+    def next_due_us(self) -> int:
+        return 0
+
+    def close(self, now_us: int) -> None:
+        pass
+
+    def finished(self, now_us: int) -> bool:
+        return False
+
+    def missed(self) -> int:
+        return 0
+
+
+async def test_the_server_waits_for_a_client_that_does_not_read() -> None:
+    async with Server([Flood()]) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=4096)
+        writer.write(HANDSHAKE % b"/flood/spot/ws")
+        await reader.readuntil(b"\r\n\r\n")
+        waits: list[int] = []
+
+        def stands(status: dict[str, Any]) -> bool:
+            waits.append(status["frames_sent"])
+            return len(waits) > 20 and len(set(waits[-20:])) == 1
+
+        before = (await until(server, stands))["frames_sent"]
+        assert before > 0
+        await reader.readexactly(before * 1024 // 2)
+        await until(server, lambda status: status["frames_sent"] > before)
+        writer.close()
+        await until(server, lambda status: status["markets"][0]["connections"] == 0)
+
+
 async def test_a_client_that_has_not_read_has_confirmed_nothing(recordings: Path) -> None:
     async with serving(recordings) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        writer.write(
-            b"GET /binance/spot/ws/nknusdt@depth@100ms HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
-            b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        )
+        writer.write(HANDSHAKE % b"/binance/spot/ws/nknusdt@depth@100ms")
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 101")
         assert b"permessage-deflate" not in head
