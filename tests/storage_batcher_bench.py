@@ -1,4 +1,4 @@
-"""The storage batcher between a real nats-server and the real engine, as its tests run it: own processes, killed at will."""
+"""The storage batcher between a real nats-server and the real engine, each a process that tests kill at will."""
 
 from __future__ import annotations
 
@@ -12,20 +12,24 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import structlog
 
 from schemas import records, streams, subjects
 from services.shared.runtime.bus import Bus, Outgoing, connect
 from services.shared.runtime.migrations import migrate
 from services.shared.runtime.provision import provision
+from services.shared.runtime.reader import Reader
 from services.shared.runtime.settings import Settings
 from services.shared.runtime.warehouse import Warehouse
-from tests.clickhouse_server import REPOSITORY, ClickhouseServer, run_clickhouse
+from tests.clickhouse_server import REPOSITORY, ClickhouseServer, start_clickhouse
 from tests.nats_server import NatsServer, run_nats
+
+decode_letter = msgspec.json.Decoder(records.DeadLetter).decode
 
 PATIENCE_S = 60.0
 """How long a test waits for something that must happen; running into it is a failure, not a measurement."""
@@ -78,6 +82,7 @@ class Bench:
     bus: Bus
     warehouse: Warehouse
     directory: Path
+    engines: list[ClickhouseServer]
     batchers: list[BatcherProcess] = field(default_factory=list)
 
     def environment(self, **settings: object) -> dict[str, str]:
@@ -128,10 +133,42 @@ class Bench:
             await asyncio.sleep(0.02)
         raise TimeoutError(f"{sequence} not reached: {status}\n{batcher.log.read_text()[-3000:]}")
 
+    async def restart_clickhouse(self) -> None:
+        """Start the engine again, on the port and the folder that it had."""
+        engine = await asyncio.to_thread(start_clickhouse, self.clickhouse.data_dir, port=self.clickhouse.port)
+        self.clickhouse = engine
+        self.engines.append(engine)
+
+    async def until(self, what: Callable[[], Awaitable[bool]]) -> None:
+        """Wait until something is true."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not await what():
+            assert time.monotonic() < deadline, "it did not happen"
+            await asyncio.sleep(0.02)
+
+    async def dead_letters(self) -> list[records.DeadLetter]:
+        """Return every dead letter in the stream, in order."""
+        reader = Reader(self.bus, streams.MD, [subjects.DEAD_ALL], 0)
+        found: list[records.DeadLetter] = []
+        while await reader.caught_up_to() is None:
+            found += [decode_letter(one.body) for one in await reader.read(1_000, 0.1)]
+        await reader.close()
+        return found
+
     async def rows(self, sql: str) -> list[list[object]]:
         """Return the rows of a question."""
         answer = await self.warehouse.query(f"{sql} FORMAT JSONCompactEachRow")
         return [json.loads(line) for line in answer.splitlines()]
+
+
+@contextlib.contextmanager
+def _stopped() -> Iterator[list[ClickhouseServer]]:
+    running: list[ClickhouseServer] = []
+    try:
+        yield running
+    finally:
+        for engine in running:
+            engine.stop()
 
 
 @contextlib.contextmanager
@@ -148,13 +185,15 @@ def _ended(batchers: list[BatcherProcess]) -> Iterator[None]:
 @contextlib.asynccontextmanager
 async def run_bench(directory: Path) -> AsyncIterator[Bench]:
     """Run both servers, provisioned and migrated, for as long as the context is open; batchers end with it."""
-    with run_nats(directory / "nats") as nats, run_clickhouse(directory / "engine") as clickhouse:
+    with run_nats(directory / "nats") as nats, _stopped() as running:
+        clickhouse = start_clickhouse(directory / "engine")
+        running.append(clickhouse)
         settings = Settings.load(nats_url=nats.url, clickhouse_url=clickhouse.url, data_dir=directory)
         bus = await connect(settings, "test", structlog.stdlib.get_logger(), asyncio.Event())
         async with Warehouse.of(settings) as warehouse:
             await provision(bus, {streams.RAW.name: 64 * 1024**2, streams.MD.name: 1024**3})
             await migrate(warehouse, retention=False)
-            bench = Bench(nats, clickhouse, bus, warehouse, directory)
+            bench = Bench(nats, clickhouse, bus, warehouse, directory, running)
             with _ended(bench.batchers):
                 yield bench
         await bus.close()
@@ -187,15 +226,20 @@ def message(record: records.Record) -> tuple[str, bytes]:
     return subjects.md(record.KIND, record.exchange, record.market, record.symbol), records.encode(record)
 
 
-TRADE_VALUES = (
+_TRADE_VALUES = (
     "SELECT sequence, toUnixTimestamp64Micro(timestamp), toUnixTimestamp64Micro(received_at), toString(price), "
     "toString(quantity), side, trade_id, first_trade_id, last_trade_id, trade_count, toUnixTimestamp64Micro(sent_at), "
     "exchange, market, symbol, timestamp_source, source FROM tapeline.trades ORDER BY symbol, sequence"
 )
 
 
+async def trade_rows(bench: Bench) -> list[list[object]]:
+    """Return the stored trades by symbol and number, as `trade_values` describes them."""
+    return await bench.rows(_TRADE_VALUES)
+
+
 def trade_values(record: records.Trade) -> list[object]:
-    """Return what TRADE_VALUES must return for a trade."""
+    """Return the values that must be stored of a trade."""
     return [
         record.sequence,
         record.timestamp,
