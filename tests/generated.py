@@ -53,7 +53,8 @@ def _rows(section: type[Settings], names: list[str]) -> list[str]:
     for name in names:
         field = section.model_fields[name]
         description = (field.description or "").replace("|", "\\|")
-        lines.append(f"| `{section.variable(name)}` | `{default_text(field.get_default(call_default_factory=True))}` | {description} |")
+        default = default_text(field.get_default(call_default_factory=True))
+        lines.append(f"| `{section.variable(name)}` | `{default}` | {description} |")
     return lines
 
 

@@ -40,7 +40,7 @@ class NatsServer:
                 [
                     str(Path(sys.executable).with_name("nats-server")),
                     *("-a", "127.0.0.1", "-p", str(self.port), "-m", str(self.monitor_port), "-js"),
-                    *("-sd", str(self.directory / "jetstream"), "--ports_file_dir", str(self.directory)),
+                    *("-sd", str(self.directory), "--ports_file_dir", str(self.directory)),
                 ],
                 stdout=log,
                 stderr=log,

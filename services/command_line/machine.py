@@ -72,12 +72,12 @@ class Machine:
         await self._start_nats()
         await self._start_clickhouse()
         self.bus = await self._until_answered("nats", connect(self._server_settings(), "up", self.log, stop))
-        for line in await provision.provision(self.bus, self._ring_bytes()):
-            self.log.info("stream_provisioned", name=line)
+        lines = await provision.provision(self.bus, self._ring_bytes())
+        self.log.info("streams_provisioned", count=len(lines))
         self.warehouse = Warehouse.of(self._server_settings())
         # A recording is years old: with retention on, ClickHouse would drop its rows as they come.
-        for line in await migrate(self.warehouse, retention=self.settings.replay is None):
-            self.log.info("table_migrated", name=line)
+        lines = await migrate(self.warehouse, retention=self.settings.replay is None)
+        self.log.info("tables_migrated", count=len(lines))
         extra: dict[str, str] = {}
         if self._simulated:
             extra = await self._start_simulator()
@@ -141,13 +141,15 @@ class Machine:
         if not names:
             raise Broken("the simulator has no market to offer: see its log lines above")
         return {
+            # A recording holds no answers to polls.
+            "TAPELINE_COLLECTOR_POLLS": str(self.settings.replay is None).lower(),
             "TAPELINE_COLLECTOR_WS_URLS": orjson.dumps({name: item["ws_url"] for name, item in names.items()}).decode(),
             "TAPELINE_COLLECTOR_REST_URLS": orjson.dumps(
                 {name: item["rest_url"] for name, item in names.items()}
             ).decode(),
-            "TAPELINE_COLLECTOR_EXCHANGE_SYMBOLS": orjson.dumps(
-                {name: item["symbols"] for name, item in names.items()}
-            ).decode(),
+            "TAPELINE_COLLECTOR_SYMBOLS": ",".join(
+                f"{name}:{symbol}" for name, item in names.items() for symbol in item["symbols"]
+            ),
         }
 
     async def _start_service(self, service: str, extra: dict[str, str]) -> None:
@@ -247,14 +249,17 @@ class Machine:
         return clean
 
     async def drained(self, service: str) -> bool:
-        """Wait until a service has nothing pending; give up after the stop timeout, or when it is not there."""
+        """Wait until a service has read all there is; what it then holds in memory it stores when it is ended.
+
+        Gives up after the stop timeout, or when the service is not there: what is unread stays on its stream.
+        """
         deadline = asyncio.get_running_loop().time() + self.settings.stop_timeout_s
         while asyncio.get_running_loop().time() < deadline:
             try:
                 status = await self.status(service)
             except Busy:
                 return False
-            if not status.get("pending_messages", 1) and not status.get("pending_rows", 0):
+            if status.get("pending_messages", 1) <= status.get("pending_rows", 0):
                 return True
             await asyncio.sleep(0.1)
         self.log.warning("service_not_drained", name=service, elapsed_s=self.settings.stop_timeout_s)

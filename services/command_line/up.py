@@ -13,7 +13,7 @@ import msgspec
 import structlog
 from rich.console import Console
 
-from schemas.errors import Broken, Busy
+from schemas.errors import Broken, Busy, SettingsError
 from services.command_line import pipeline
 from services.command_line.drain import until_drained
 from services.command_line.machine import Machine
@@ -94,7 +94,7 @@ async def _run(
                 end.result()
         for failure in failures:
             if failure.done():
-                raise Broken(failure.result())
+                raise SettingsError(failure.result())
     finally:
         for task in (*ends, progress):
             task.cancel()
@@ -104,9 +104,12 @@ async def _run(
 async def _settle(machine: Machine, stop: asyncio.Event) -> None:
     """End collecting and let what was received reach the tables, so that the report counts it."""
     await machine.end_service("collector")
-    for service in ("normaliser", "storage-batcher"):
-        if not stop.is_set():
-            await machine.drained(service)
+    await machine.drained("normaliser")
+    while not stop.is_set():
+        batcher = await machine.status("storage-batcher")
+        if not batcher["pending_messages"] and not batcher["pending_rows"]:
+            return
+        await asyncio.sleep(0.1)
 
 
 async def _progress(machine: Machine, log: structlog.stdlib.BoundLogger) -> None:

@@ -9,7 +9,6 @@ the saved state, re-reads RAW up to the checkpoint without publishing, and goes 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import random
 from typing import Any
 
@@ -87,7 +86,7 @@ class Owner:
         return {
             "raw_sequence": max(self._checkpoint.raw_sequence, self._caught_up_to),
             "pending": self.pending,
-            "counts": dataclasses.asdict(self._core.counters),
+            "counts": self._core.counters.as_dict(),
         }
 
     async def work(self) -> None:

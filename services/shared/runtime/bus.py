@@ -71,8 +71,9 @@ _decode_ack = msgspec.json.Decoder(_PubAck).decode
 class Bus:
     """One connection to NATS. Made by `connect`; everything else takes it."""
 
-    def __init__(self, client: Client, log: structlog.stdlib.BoundLogger) -> None:
+    def __init__(self, client: Client, log: structlog.stdlib.BoundLogger, closing: asyncio.Event) -> None:
         self.client = client
+        self.closing = closing
         self.log = log
         self.js: JetStreamContext = client.jetstream(timeout=ACK_TIMEOUT_S)
         self._names = NUID()
@@ -202,6 +203,7 @@ class Bus:
 
     async def close(self) -> None:
         """Flush and close."""
+        self.closing.set()
         try:
             await self.client.drain()
         except (nats.errors.Error, OSError) as error:
@@ -229,8 +231,11 @@ async def connect(settings: Settings, name: str, log: structlog.stdlib.BoundLogg
     client = Client()
     password = settings.nats_password.get_secret_value() if settings.nats_password else None
 
+    closing = asyncio.Event()
+
     async def away() -> None:
-        log.warning("nats_away", url=settings.nats_url)
+        if not closing.is_set():
+            log.warning("nats_away", url=settings.nats_url)
 
     async def back() -> None:
         log.info("nats_back", url=settings.nats_url)
@@ -269,5 +274,5 @@ async def connect(settings: Settings, name: str, log: structlog.stdlib.BoundLogg
                 continue
         else:
             client.options["max_reconnect_attempts"] = -1
-            return Bus(client, log)
+            return Bus(client, log, closing)
     raise Busy(f"told to stop before NATS at {settings.nats_url} answered")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -51,7 +52,8 @@ async def serve_health(settings: Settings, health: Health, log: structlog.stdlib
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def status(_: web.Request) -> web.Response:
-        body = {"service": health.service, "ready": health.ready, **health.status()}
+        said = health.status()
+        body = {"service": health.service, "pid": os.getpid(), "ready": health.ready, **said}
         return web.Response(body=orjson.dumps(body), content_type="application/json")
 
     app = web.Application()

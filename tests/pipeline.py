@@ -1,0 +1,139 @@
+"""The whole pipeline as its user starts it: `tapeline up` in a process of its own, on free ports, in its own folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+TAPELINE = str(Path(sys.executable).with_name("tapeline"))
+PATIENCE_S = 120.0
+"""How long a test waits for something that must happen before it says that it did not."""
+
+FREE_PORTS = {
+    "TAPELINE_UP_NATS_PORT": "0",
+    "TAPELINE_UP_NATS_MONITOR_PORT": "0",
+    "TAPELINE_UP_CLICKHOUSE_PORT": "0",
+    "TAPELINE_UP_HEALTH_BASE_PORT": "0",
+    "TAPELINE_LOG_FORMAT": "json",
+}
+
+
+def until(happened: Callable[[], Any], what: str) -> Any:
+    """Ask again and again until the answer is true; fail the test naming `what` when it never is."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        answer = happened()
+        if answer:
+            return answer
+        time.sleep(0.02)
+    raise AssertionError(f"in {PATIENCE_S:.0f} s this did not happen: {what}")
+
+
+class Pipeline:
+    """A started `tapeline up`."""
+
+    def __init__(self, data_dir: Path, arguments: list[str], environment: dict[str, str]) -> None:
+        self.data_dir = data_dir
+        self.output = data_dir.parent / f"{data_dir.name}.log"
+        with self.output.open("ab") as log:
+            self.process = subprocess.Popen(
+                [TAPELINE, "up", "--data", str(data_dir), *arguments],
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, **FREE_PORTS, **environment},
+                cwd=data_dir.parent,
+            )
+
+    def addresses(self) -> dict[str, Any]:
+        """What `up` wrote about itself, once it runs."""
+
+        def written() -> Any:
+            self.check()
+            try:
+                return json.loads((self.data_dir / "pipeline.json").read_text())
+            except (OSError, ValueError):
+                return None
+
+        found: dict[str, Any] = until(written, f"the pipeline comes up; see {self.output}")
+        return found
+
+    def check(self) -> None:
+        """Fail with the log when the pipeline has ended."""
+        if self.process.poll() is not None:
+            raise AssertionError(f"tapeline up ended with {self.process.returncode}:\n{self.log()[-4000:]}")
+
+    def log(self) -> str:
+        return self.output.read_text(errors="replace")
+
+    def status(self, service: str) -> dict[str, Any] | None:
+        """What a service says of itself, or None while it does not answer."""
+        try:
+            with urllib.request.urlopen(f"{self.addresses()['health'][service]}/status", timeout=5) as answer:
+                found: dict[str, Any] = json.loads(answer.read())
+                return found
+        except (OSError, ValueError):
+            return None
+
+    def kill(self, service: str) -> int:
+        """SIGKILL a service; return its process id."""
+        status = until(lambda: self.status(service), f"{service} answers")
+        os.kill(status["pid"], signal.SIGKILL)
+        return int(status["pid"])
+
+    def sql(self, statement: str) -> list[dict[str, Any]]:
+        """Ask the running pipeline's ClickHouse."""
+        url = f"{self.addresses()['clickhouse_url']}/?default_format=JSONEachRow"
+        try:
+            with urllib.request.urlopen(url, data=statement.encode(), timeout=60) as answer:
+                return [json.loads(line) for line in answer.read().splitlines()]
+        except urllib.error.HTTPError as error:
+            raise AssertionError(error.read().decode()) from None
+
+    def wait(self) -> int:
+        """Wait for the end; return the exit status."""
+        return self.process.wait(PATIENCE_S)
+
+    def interrupt(self) -> int:
+        """Ctrl-C; return the exit status."""
+        self.process.send_signal(signal.SIGINT)
+        return self.wait()
+
+
+@contextmanager
+def run_pipeline(data_dir: Path, *arguments: str, **environment: str) -> Iterator[Pipeline]:
+    """Run `tapeline up` for as long as the context is open; whatever is left of it then is ended."""
+    data_dir.parent.mkdir(parents=True, exist_ok=True)
+    pipeline = Pipeline(data_dir, list(arguments), environment)
+    try:
+        yield pipeline
+    finally:
+        if pipeline.process.poll() is None:
+            pipeline.process.send_signal(signal.SIGTERM)
+            try:
+                pipeline.process.wait(60)
+            except subprocess.TimeoutExpired:
+                pipeline.process.kill()
+                pipeline.process.wait()
+
+
+def at_rest(data_dir: Path, statement: str) -> list[dict[str, Any]]:
+    """Ask a data directory at rest, as a user would."""
+    done = subprocess.run(
+        [TAPELINE, "sql", "--data", str(data_dir), "--format", "JSONEachRow", statement],
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    return [json.loads(line) for line in done.stdout.splitlines()]
