@@ -28,7 +28,7 @@ from services.collector.outbox import Packed
 
 SEGMENT_BYTES = 16 * 1024**2
 _HEADER = struct.Struct("<III")
-"""Length and CRC-32 of what follows, and the number of frames in it."""
+"""Length of what follows, its CRC-32 (begun with the number of frames), and the number of frames in it."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(tuple[str, dict[str, str], bytes]).decode
@@ -88,12 +88,11 @@ class Spool:
     def append(self, messages: Sequence[Packed]) -> int:
         """Write messages at the end; return how many of them there was room for."""
         taken = 0
-        for start in range(0, len(messages), 256):
-            some = messages[start : start + 256]
-            written = self._write(some)
-            taken += written
-            if written < len(some):
+        while taken < len(messages):
+            written = self._write(messages[taken : taken + 256])
+            if not written:
                 break
+            taken += written
         return taken
 
     def peek(self, most: int, most_bytes: int) -> list[Packed]:
@@ -143,7 +142,7 @@ class Spool:
                 if length > size - segment.size:
                     break
                 payload = file.read(length)
-                if len(payload) < length or zlib.crc32(payload) != crc:
+                if len(payload) < length or zlib.crc32(payload, frames) != crc:
                     break
                 segment.size += _HEADER.size + length
                 self.messages += 1
@@ -158,16 +157,18 @@ class Spool:
             path.unlink()
 
     def _write(self, messages: Sequence[Packed]) -> int:
-        """Write what fits of a few messages in one go."""
+        """Write what fits of a few messages, and at most one segment's worth, in one go; return how many."""
         pieces: list[bytes] = []
         size = frames = 0
         for packed in messages:
             payload = _encode(packed.message)
             if self.bytes + size + _HEADER.size + len(payload) > self._max_bytes:
                 break
-            pieces += (_HEADER.pack(len(payload), zlib.crc32(payload), packed.frames), payload)
+            pieces += (_HEADER.pack(len(payload), zlib.crc32(payload, packed.frames), packed.frames), payload)
             size += _HEADER.size + len(payload)
             frames += packed.frames
+            if size >= self._segment_bytes:
+                break
         if not pieces:
             return 0
         try:
@@ -222,7 +223,7 @@ class Spool:
         header = self._reader.read(_HEADER.size)
         length, crc, frames = _HEADER.unpack(header) if len(header) == _HEADER.size else (0, 1, 0)
         payload = self._reader.read(length)
-        if zlib.crc32(payload) != crc:
+        if zlib.crc32(payload, frames) != crc:
             raise Broken(f"{segment.path} has changed on disk at byte {segment.read}: started again, it is cut there")
         segment.read += _HEADER.size + length
         subject, headers, body = _decode(payload)

@@ -1,0 +1,99 @@
+"""Budgets over a rolling window, backoff, and the order of requests."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.collector.pacing import Backoff, Budget
+from services.collector.rest import MINUTE_US, Priority, Request, Requests
+
+weights = st.integers(0, 50)
+
+
+@given(st.lists(st.tuples(weights, st.integers(0, 20_000_000)), max_size=150), st.integers(50, 200))
+def test_no_rolling_minute_holds_more_than_the_limit(steps: list[tuple[int, int]], limit: int) -> None:
+    budget = Budget(limit, MINUTE_US)
+    now = 0
+    spent: list[tuple[int, int]] = []
+    for weight, pause in steps:
+        now += pause
+        wait = budget.wait_us(weight, now)
+        if wait:
+            # One microsecond sooner would have been too soon, and then it is time.
+            assert budget.wait_us(weight, now + wait - 1) == 1
+            now += wait
+            assert budget.wait_us(weight, now) == 0
+        budget.spend(weight, now)
+        spent.append((now, weight))
+    for end, _ in spent:
+        assert sum(weight for at, weight in spent if end - MINUTE_US < at <= end) <= limit
+
+
+def test_the_exchange_may_know_of_more_than_we_do() -> None:
+    budget = Budget(100, MINUTE_US)
+    budget.spend(30, 0)
+    budget.correct(20, 1)  # its minute began later than our rolling one
+    assert budget.wait_us(70, 1) == 0
+    budget.correct(90, 2)  # somebody else uses this address
+    assert budget.wait_us(10, 2) == 0
+    assert budget.wait_us(11, 2) == MINUTE_US - 2
+    assert budget.wait_us(70, 2) == MINUTE_US
+
+
+def test_a_weight_that_never_fits_is_an_error() -> None:
+    with pytest.raises(ValueError, match="101 does not fit into a limit of 100"):
+        Budget(100, MINUTE_US).wait_us(101, 0)
+
+
+def test_a_pause_holds_everything_back_even_what_costs_nothing() -> None:
+    budget = Budget(100, MINUTE_US)
+    budget.pause(5_000_000)
+    budget.pause(1_000_000)
+    assert budget.wait_us(0, 2_000_000) == 3_000_000
+    assert budget.wait_us(0, 5_000_000) == 0
+
+
+def test_backoff_doubles_to_its_cap_with_jitter_and_starts_over() -> None:
+    backoff = Backoff(0.5, 60.0, random.Random(7))
+    waits = [backoff.next_s() for _ in range(40)]
+    for failures, wait in enumerate(waits):
+        whole = min(60.0, 0.5 * 2**failures)
+        assert whole / 2 <= wait <= whole
+    assert len({wait / min(60.0, 0.5 * 2**n) for n, wait in enumerate(waits)}) == 40, "no two jitters alike"
+    assert waits == [again.next_s() for again in [Backoff(0.5, 60.0, random.Random(7))] for _ in range(40)]
+    backoff.reset()
+    assert backoff.next_s() <= 0.5
+
+
+@given(st.lists(st.tuples(st.sampled_from(Priority), weights), max_size=60), st.integers(50, 120))
+def test_requests_go_by_priority_and_age_within_the_budget(queue: list[tuple[Priority, int]], limit: int) -> None:
+    requests = Requests(Budget(limit, MINUTE_US))
+    for index, (priority, weight) in enumerate(queue):
+        requests.add(priority, f"/{index}", weight, "x", lambda answer: None)
+    now, taken, sent = 0, [], []
+    while (found := requests.take(now)) is not None:
+        if isinstance(found, Request):
+            taken.append(found.path)
+            sent.append((now, found.weight))
+        else:
+            now += found
+    expected = sorted(range(len(queue)), key=lambda index: (queue[index][0], index))
+    assert taken == [f"/{index}" for index in expected]
+    for end, _ in sent:
+        assert sum(weight for at, weight in sent if end - MINUTE_US < at <= end) <= limit
+
+
+def test_a_later_resync_overtakes_what_still_waits() -> None:
+    requests = Requests(Budget(100, MINUTE_US))
+    for path, priority in (("/poll", Priority.POLL), ("/snapshot", Priority.SNAPSHOT), ("/resync", Priority.RESYNC)):
+        requests.add(priority, path, 60, "x", lambda answer: None)
+    first = requests.take(0)
+    assert isinstance(first, Request) and first.path == "/resync"
+    assert requests.take(1) == MINUTE_US - 1
+    requests.again(first)
+    again = requests.take(MINUTE_US)
+    assert again is first
