@@ -13,6 +13,7 @@ killed simulator leaves out at most that much.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from services.exchange_simulator.generator.events import Event
-from services.exchange_simulator.generator.ledger_rows import (
-    COLUMNS,
-    COMMON,
-    LAST,
-    LEVELS,
-    NUMBER,
-    WRITERS,
-    Row,
-    Scales,
-)
+from services.exchange_simulator.generator.ledger_rows import COLUMNS, LEVELS, NUMBER, WRITERS, Row, Scales, schema_of
 from services.exchange_simulator.generator.names import Listing
 
 FLUSH_EVERY_US = 500_000
@@ -51,8 +43,8 @@ class Ledger:
         directory.mkdir(parents=True, exist_ok=True)
         self._writers = WRITERS
         prefix = f"{listings[0].exchange}.{listings[0].market}"
-        for kind, columns in COLUMNS.items():
-            self._files[kind] = _File(directory, f"{prefix}.{kind}", pa.schema(COMMON | columns | LAST))
+        for kind in COLUMNS:
+            self._files[kind] = _File(directory, f"{prefix}.{kind}", schema_of(kind))
 
     def write(self, event: Event, connection: int, now_us: int) -> None:
         """Add the rows of an event handed to a connection at `now_us` (wall clock)."""
@@ -112,14 +104,12 @@ def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     if kind != LEVELS:
         return pa.array(values, kind)
     levels = [level for row in values for level in row]
+    numbers = _numbers([number for level in levels for number in level])
     pairs = pa.ListArray.from_arrays(
-        pa.array(range(0, 2 * len(levels) + 1, 2), pa.int32()),
-        _numbers([number for level in levels for number in level]),
+        pa.array(range(0, 2 * len(levels) + 1, 2), pa.int32()), numbers, type=LEVELS.value_type
     )
-    starts = [0]
-    for row in values:
-        starts.append(starts[-1] + len(row))
-    return pa.ListArray.from_arrays(pa.array(starts, pa.int32()), pairs)
+    ends = accumulate((len(row) for row in values), initial=0)
+    return pa.ListArray.from_arrays(pa.array(list(ends), pa.int32()), pairs, type=LEVELS)
 
 
 def _numbers(values: Sequence[int | None]) -> pa.Array:

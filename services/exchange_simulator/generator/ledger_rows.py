@@ -35,10 +35,11 @@ from services.exchange_simulator.generator.statistics import FINE_DIGITS
 SCALE = 18
 NUMBER = pa.decimal128(38, SCALE)
 _TIME = pa.timestamp("us", tz="UTC")
-LEVELS = pa.list_(pa.list_(NUMBER))
+_PAIR = pa.list_(pa.field("element", NUMBER, nullable=False))
+LEVELS = pa.list_(pa.field("element", _PAIR, nullable=False))
 
-COMMON = {"exchange": pa.string(), "market": pa.string(), "symbol": pa.string(), "timestamp": _TIME}
-LAST = {"sent_at": _TIME, "connection": pa.int64(), "handed_out_at": _TIME}
+_COMMON = {"exchange": pa.string(), "market": pa.string(), "symbol": pa.string(), "timestamp": _TIME}
+_LAST = {"sent_at": _TIME, "connection": pa.int64(), "handed_out_at": _TIME}
 _TRADE = {
     "trade_id": pa.string(),
     "sequence": pa.int64(),
@@ -119,6 +120,21 @@ COLUMNS: dict[str, dict[str, pa.DataType]] = {
         "status": pa.string(),
     },
 }
+
+_OPTIONAL = frozenset(
+    {
+        *("sent_at", "previous_sequence", "first_trade_id", "last_trade_id", "trade_count", "quantity_without_rpi"),
+        *("price_change", "price_change_percent", "weighted_average_price", "last_quantity"),
+        *("bid_price", "bid_quantity", "ask_price", "ask_quantity", "window_open_at", "window_close_at"),
+    }
+)
+
+
+def schema_of(kind: str) -> pa.Schema:
+    """Return the Parquet schema of a kind; columns that always hold a value are not nullable."""
+    columns = _COMMON | COLUMNS[kind] | _LAST
+    return pa.schema([pa.field(name, column, nullable=name in _OPTIONAL) for name, column in columns.items()])
+
 
 Row = tuple[Any, ...]
 
