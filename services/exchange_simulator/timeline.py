@@ -82,13 +82,14 @@ class Timeline:
             if stream.readers:
                 continue
             if self._pace == 0:
-                passed = len(stream.indices) if give_up and not stream.claimed else stream.position
+                passed = len(stream.indices) if give_up else stream.position
             else:
                 passed = self._first_after(stream, now_us)
             self.missed += passed - stream.position
             stream.position = passed
 
     def _idle(self, now_us: int) -> bool:
+        """Whether readers are there, every stream ever asked for is through, and nothing has happened for a while."""
         reading = any(cursor.positions for cursor in self._cursors)
         behind = any(cursor.behind() for cursor in self._cursors)
         waiting = any(stream.claimed and stream.position < len(stream.indices) for stream in self._streams.values())

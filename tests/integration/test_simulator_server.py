@@ -189,6 +189,31 @@ async def test_a_client_that_has_not_read_has_confirmed_nothing(recordings: Path
         await until(server, lambda status: status["markets"][0]["connections"] == 0)
 
 
+async def test_a_pong_confirms_the_frames_before_its_ping_and_no_others(recordings: Path) -> None:
+    async with serving(recordings) as server, aiohttp.ClientSession() as client:
+        url = f"http://127.0.0.1:{server.port}/binance/spot/stream?streams=nknusdt@depth@100ms"
+        async with client.ws_connect(url, autoping=False) as socket:
+
+            async def read_to_ping() -> tuple[int, bytes]:
+                texts = 0
+                while (message := await socket.receive(20)).type is aiohttp.WSMsgType.TEXT:
+                    texts += 1
+                assert message.type is aiohttp.WSMsgType.PING
+                return texts, message.data
+
+            texts, first = await read_to_ping()
+            assert texts == 150
+            await socket.send_json({"method": "SUBSCRIBE", "params": ["lrcbtc@depth@100ms"], "id": 1})
+            texts, second = await read_to_ping()
+            assert texts == 1 + 15
+            await socket.pong(b"never sent")
+            await socket.pong(first)
+            status = await until(server, lambda status: status["delivered"] > 0)
+            assert (status["frames_sent"], status["delivered"]) == (165, 150)
+            await socket.pong(second)
+            await until(server, lambda status: status["delivered"] == 165)
+
+
 async def test_at_a_pace_frames_nobody_reads_are_missed_and_the_replay_ends(recordings: Path) -> None:
     async with (
         serving(recordings, pace=1000) as server,
@@ -216,7 +241,17 @@ async def test_pings_of_the_client_count_as_messages_and_are_answered(recordings
         for _ in range(5):
             await (await socket.ping())
         await socket.ping()
-        await socket.wait_closed()
+        async with asyncio.timeout(20):
+            await socket.wait_closed()
+        assert socket.close_code == 1008
+
+
+async def test_pongs_of_the_client_count_as_messages_too(recordings: Path) -> None:
+    async with serving(recordings) as server, open_ws(server, "spot/ws") as socket:
+        for _ in range(6):
+            await socket.pong()
+        async with asyncio.timeout(20):
+            await socket.wait_closed()
         assert socket.close_code == 1008
 
 

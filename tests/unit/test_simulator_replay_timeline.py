@@ -103,6 +103,35 @@ def test_at_a_pace_what_falls_due_without_a_reader_is_missed() -> None:
     assert line.passed("a", T0 + 6 * SECOND) == [b"a101", b"a103"]
 
 
+def test_a_subscribed_reader_that_is_late_misses_nothing() -> None:
+    line = timeline(1.0)
+    reader = line.open()
+    reader.subscribe("abc", T0)
+    assert not line.finished(T0 + 60 * SECOND)
+    assert reader.take(T0 + 60 * SECOND, 9) == [entry.payload for entry in FRAMES]
+    assert line.finished(T0 + 60 * SECOND)
+    assert line.missed == 0
+
+
+def test_subscribing_twice_is_one_subscription() -> None:
+    line = timeline(1.0)
+    reader = line.open()
+    reader.subscribe("a", T0)
+    reader.subscribe("a", T0)
+    reader.close(T0)
+    assert line.finished(T0 + 60 * SECOND)
+    assert line.missed == 6
+
+
+@pytest.mark.parametrize("pace", [0.0, 1.0])
+def test_subscribing_again_at_once_repeats_nothing(pace: float) -> None:
+    reader = timeline(pace).open()
+    reader.subscribe("ab", T0)
+    reader.unsubscribe("ab", T0)
+    reader.subscribe("ab", T0)
+    assert reader.take(T0 + 6 * SECOND, 9) == [b"a101", b"b102", b"a103", b"b105", b"b106"]
+
+
 def test_unsubscribing_and_subscribing_again_repeats_nothing() -> None:
     reader = timeline(0).open()
     reader.subscribe("ab", T0)
