@@ -29,7 +29,7 @@ def query_at_rest(data_dir: Path, sql: str, fmt: str = "TabSeparated") -> bytes:
         try:
             connection.run(b"SYSTEM STOP MERGES")
             connection.run(b"SET readonly = 2")
-            return bytes(connection.run(text, fmt).data)
+            return connection.run(text, fmt).data
         finally:
             connection.close()
     finally:

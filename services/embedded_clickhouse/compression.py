@@ -89,7 +89,7 @@ def choose(accept: str) -> str | None:
     return next((name for name in _PREFERENCE if name in offered), None)
 
 
-def encode(encoding: str, data: memoryview | bytes) -> bytes:
+def encode(encoding: str, data: bytes) -> bytes:
     """Return `data` as one frame of `encoding`."""
     if encoding == "zstd":
         return zstandard.ZstdCompressor(level=1).compress(data)

@@ -31,7 +31,7 @@ _SERVER_MANNERS = {
 class Result:
     """The answer to one statement: its bytes in the format asked for, and what it read and wrote."""
 
-    data: memoryview
+    data: bytes
     read_rows: int = 0
     read_bytes: int = 0
     written_rows: int = 0
@@ -55,7 +55,7 @@ class Connection:
         with _engine_errors():
             raw = self._raw.query(statement, fmt)
         return Result(
-            memoryview(raw.get_memview().view()) if raw.size() else memoryview(b""),
+            raw.bytes(),  # a copy: the engine's own memory goes with `raw`
             read_rows=raw.storage_rows_read(),
             read_bytes=raw.storage_bytes_read(),
             written_rows=raw.rows_written(),
@@ -87,7 +87,7 @@ class InsertStream:
         with _engine_errors():
             done = self._raw.insert_done(self._handle)
         return Result(
-            memoryview(b""),
+            b"",
             written_rows=done.rows_written(),
             written_bytes=done.bytes_written(),
             elapsed_ns=int(done.elapsed() * 1e9),
@@ -110,6 +110,7 @@ class Engine:
             self._address = f"{folder / 'data'}?config-file={write_config(folder, settings)}"
             # Held for the life of the process: the engine shuts down with its last connection.
             self._first = self._connect()
+            _chdb.drop_function("file")  # functions belong to the process, which may have had an engine before
             _chdb.create_function("file", _no_file, arg_types=["String"], return_type="String")
         except (RuntimeError, OSError) as error:
             os.close(self._lock)

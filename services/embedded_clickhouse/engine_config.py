@@ -21,8 +21,18 @@ GRANTS = (
 TABLE_ENGINES = ("Memory", "Null", "View", "MaterializedView", "Buffer", "Merge", "Set", "Join", "Log", "TinyLog")
 """Engines beside the MergeTree family (one grant covers it) that keep to the engine's own folder."""
 
-FIXED_SETTINGS = ("allow_experimental_eval_table_function", "allow_introspection_functions")
-"""Settings that no user may change: eval() would hide from this service what a statement holds."""
+FIXED_SETTINGS = (
+    "allow_experimental_eval_table_function",
+    "allow_introspection_functions",
+    "allow_database_iceberg",
+    "allow_database_unity_catalog",
+    "allow_database_glue_catalog",
+    "allow_experimental_database_hms_catalog",
+    "allow_experimental_database_paimon_rest_catalog",
+    "allow_experimental_database_materialized_postgresql",
+)
+"""Settings that no user may change: eval() would hide from this service what a statement holds, and catalogue databases
+connect to any host without asking for a grant."""
 
 _ENGINE_DATABASE = "_engine"
 """The database `default` of an embedded engine shows the file system as tables; under this name nobody meets it, and

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
@@ -23,6 +24,8 @@ from services.embedded_clickhouse.users import User, authenticate
 MOST_STATEMENT_BYTES = 16 * 1024 * 1024
 _PIECE_BYTES = 1024 * 1024
 _LONGEST_URL = 1024 * 1024
+_GOODBYE_S = 1.0
+"""What open connections get after everything was answered."""
 _OK = "Ok.\n"
 
 P = ParamSpec("P")
@@ -37,9 +40,12 @@ class Interface:
         self._users = users
         self._threads = ThreadPoolExecutor(threads, "statement")
         self._sessions = Sessions()
+        self._running = 0
+        self._idle = asyncio.Event()
+        self._draining = False
 
-    def runner(self, stop_timeout_s: float) -> web.AppRunner:
-        """Return the runner of these handlers; its clean-up waits for running statements, `stop_timeout_s` at most."""
+    def runner(self) -> web.AppRunner:
+        """Return the runner of these handlers."""
         app = web.Application()
         for path in ("/ping", "/replicas_status"):
             app.router.add_get(path, _ok)
@@ -48,16 +54,35 @@ class Interface:
             app,
             access_log=None,
             auto_decompress=False,
-            shutdown_timeout=stop_timeout_s,
+            shutdown_timeout=_GOODBYE_S,
             max_line_size=_LONGEST_URL,
             max_field_size=_LONGEST_URL,
         )
+
+    async def drain(self, timeout_s: float) -> None:
+        """Refuse new requests and wait for the running ones, those whose body is still on its way too."""
+        self._draining = True
+        if self._running:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), timeout_s)
 
     def close(self) -> None:
         """Wait for the threads to end."""
         self._threads.shutdown()
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
+        if self._draining:
+            return web.Response(status=503, text="The service is stopping\n", headers={"Connection": "close"})
+        self._running += 1
+        self._idle.clear()
+        try:
+            return await self._answer_now(request)
+        finally:
+            self._running -= 1
+            if not self._running:
+                self._idle.set()
+
+    async def _answer_now(self, request: web.Request) -> web.StreamResponse:
         if request.method in ("GET", "HEAD") and "query" not in request.query:
             return await _ok(request)
         try:
@@ -118,7 +143,7 @@ class Interface:
             "X-ClickHouse-Server-Display-Name": "tapeline",
             "Content-Type": content_type(fmt),
         }
-        data: memoryview | bytes = result.data
+        data = result.data
         encoding = compression.choose(ask.accept_encoding) if data else None
         if encoding is not None:
             data = await self._in_thread(compression.encode, encoding, data)

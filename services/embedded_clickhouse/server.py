@@ -25,7 +25,7 @@ async def serve(settings: EmbeddedClickhouseSettings, context: Context) -> None:
     engine = Engine(folder, settings)
     port_file = folder / "port"
     interface = Interface(engine, users, settings.threads)
-    runner = interface.runner(settings.stop_timeout_s)
+    runner = interface.runner()
     try:
         port = await _listen(runner, settings)
         port_file.write_text(f"{port}\n")
@@ -35,6 +35,9 @@ async def serve(settings: EmbeddedClickhouseSettings, context: Context) -> None:
         context.health.set_ready(False)
     finally:
         port_file.unlink(missing_ok=True)
+        for site in tuple(runner.sites):
+            await site.stop()
+        await interface.drain(settings.stop_timeout_s)
         await runner.cleanup()
         interface.close()
         engine.close()

@@ -76,7 +76,7 @@ def parse(text: bytes, *, complete: bool) -> Query | Insert | None:
         depth += token.is_sign(b"(") - token.is_sign(b")")
         if not insert or depth:
             continue
-        if token.is_word(b"VALUES") and not _has_word(found, b"SELECT"):
+        if token.is_word(b"VALUES") and not found[-2].is_word(b"FORMAT") and not _has_word(found, b"SELECT"):
             return _insert_of(text, found[:-1], "Values", token.end)
         if len(found) > 1 and found[-2].is_word(b"FORMAT") and token.kind is Kind.WORD and _may_be_clause(found[:-1]):
             plain = not _has_word(found, b"SELECT", b"WITH")
