@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
+from operator import lt
 
 import msgspec
 
@@ -87,11 +88,11 @@ class Book:
         """Load a whole book from checked JSON levels. A side of `limit` levels was cut there."""
         self.sequence = sequence
         self._most = max(limit, 1_000)
-        bid_pairs, ask_pairs = _pairs(bids), _pairs(asks)
-        self._decimals = max((_decimals(price) for price, _ in bid_pairs + ask_pairs), default=0)
+        self._decimals = 0
         self._bids, self._asks = Side(1), Side(-1)
-        for side, pairs in ((self._bids, bid_pairs), (self._asks, ask_pairs)):
-            self._apply_in_order(side, pairs)
+        for side, levels in ((self._bids, bids), (self._asks, asks)):
+            pairs = _pairs(levels)
+            self._fill(side, pairs)
             if len(pairs) >= limit and side.keys:
                 side.bound = side.keys[0]
         self._gathered: list[tuple[msgspec.Raw, msgspec.Raw]] = []
@@ -153,16 +154,40 @@ class Book:
     def __len__(self) -> int:
         return len(self._bids.keys) + len(self._asks.keys)
 
-    def _work_in(self, side: Side, pairs: list[Pair]) -> None:
-        latest = dict(pairs)
-        decimals, sign = self._decimals, side.sign
-        if any(_decimals(price) != decimals for price in latest):
-            # One price may be written in two ways: which came last is known from the order alone.
+    def _fill(self, side: Side, pairs: list[Pair]) -> None:
+        """Put levels into an empty side; they come best first, as a rule."""
+        decimals = self._decimals = max(self._decimals, max((_decimals(price) for price, _ in pairs), default=0))
+        sign = side.sign
+        keys = [sign * int(price.replace(b".", b"")) for price, _ in reversed(pairs)]
+        regular = all(_decimals(price) == decimals for price, _ in pairs)
+        if regular and all(map(lt, keys, keys[1:])) and all(quantity.strip(b"0.") for _, quantity in pairs):
+            side.keys = keys
+            side.pieces = [price + b'","' + quantity for price, quantity in reversed(pairs)]
+        else:
             self._apply_in_order(side, pairs)
-            return
-        for price, quantity in latest.items():
-            key = sign * int(price.replace(b".", b""))
-            side.set(key, price + b'","' + quantity if quantity.strip(b"0.") else None)
+
+    def _work_in(self, side: Side, pairs: list[Pair]) -> None:
+        """Put changes into a side; of several for one price, the last."""
+        decimals, sign, bound = self._decimals, side.sign, side.bound
+        keys, pieces = side.keys, side.pieces
+        for price, quantity in dict(pairs).items():
+            whole, _, fraction = price.partition(b".")
+            if len(fraction) != decimals:
+                # One price may be written in two ways: which came last is then known from the order alone.
+                self._apply_in_order(side, pairs)
+                return
+            key = sign * int(whole + fraction)
+            if bound is not None and key < bound:
+                continue
+            at = bisect_left(keys, key)
+            if at < len(keys) and keys[at] == key:
+                if quantity.strip(b"0."):
+                    pieces[at] = price + b'","' + quantity
+                else:
+                    del keys[at], pieces[at]
+            elif quantity.strip(b"0."):
+                keys.insert(at, key)
+                pieces.insert(at, price + b'","' + quantity)
 
     def _apply_in_order(self, side: Side, pairs: list[Pair]) -> None:
         finest = max((_decimals(price) for price, _ in pairs), default=0)

@@ -90,6 +90,7 @@ class BookLane(Lane):
     def _broken(self, tail: records.BookChange, change: records.BookChange) -> None:
         before = _before(change)
         why = f"the change before {change.first_sequence} ends at {before}, the last one here at {tail.last_sequence}"
+        self._step_out()
         if CHANGE not in self.holes:
             hole = Hole(
                 gap_type="sequence",
@@ -108,7 +109,6 @@ class BookLane(Lane):
                 last_missing=before,
             )
             self.desk.emit_gap(gap)
-        self._step_out()
         self._ask(why, change.received_at)
 
     def _apply(self, change: records.BookChange) -> None:
@@ -182,10 +182,11 @@ class BookLane(Lane):
             if last is not None and _joins(last, change) is BROKEN:
                 self._step_out()
                 self._ask("the snapshot ends before a break in the changes held", received_at)
-                return
+                break
             held.popleft()
             self._apply(change)
             last = change.last_sequence
+        self.wake()
 
     def _widen(self, snapshot: BookSnapshot, received_at: int) -> None:
         """Replace a book that proves too few levels by a snapshot and the changes since it was asked for."""

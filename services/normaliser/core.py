@@ -216,8 +216,8 @@ class PartitionCore:
         while alarms and alarms[0][0] <= now:
             entry = heapq.heappop(alarms)
             lane = self._lanes[entry[1]]
-            if lane.leader is None or lane.leader.name != connection or lane.alarm is None:
-                continue  # somebody else feeds it now
+            if lane.leader is None or lane.leader.name != connection or lane.alarm != entry[0]:
+                continue  # somebody else feeds it now, or it asked anew
             if self._raw_sequence <= lane.seen:
                 later.append(entry)
             else:
@@ -327,11 +327,11 @@ class PartitionCore:
     def save(self, key: str) -> bytes:
         """Return a unit's state as of the last processed RAW sequence, which is in it. Raises KeyError."""
         if key == PARTITION_UNIT:
-            unsaved = [unit.born - 1 for unit in self._units.values() if not unit.saved]
+            unsaved = {unit_key(*unit.name): unit.born for unit in self._units.values() if not unit.saved}
             return pack_unit(
                 SavedPartition(
                     max(self._raw_sequence, self._partition_seen),
-                    min([self._raw_sequence, *unsaved]),
+                    unsaved,
                     self._now,
                     dict(self._numbers),
                     pack_listing(self._listings.dump()),
@@ -359,7 +359,8 @@ class PartitionCore:
         self._numbers = partition.numbers
         self._now = partition.now
         self._listings.load(unpack_listing(partition.listing))
-        resume = min(partition.raw_sequence, partition.resume_after)
+        births = [born - 1 for key, born in partition.unsaved.items() if key not in units]
+        resume = min([partition.raw_sequence, *births])
         for key, value in units.items():
             if key != PARTITION_UNIT:
                 saved = unpack_unit(value)

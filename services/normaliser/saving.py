@@ -75,8 +75,8 @@ class SavedPartition(msgspec.Struct):
     """What belongs to no single instrument, as of a RAW sequence."""
 
     raw_sequence: int
-    resume_after: int
-    """Instruments that had not been saved themselves are known from the frames after this RAW sequence."""
+    unsaved: dict[str, int]
+    """Units that had not been saved themselves, and the RAW sequence of their first frame."""
     now: int
     numbers: dict[str, int]
     listing: bytes
