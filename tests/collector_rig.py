@@ -32,6 +32,7 @@ class Process:
 
     def __init__(self, module: str, log: Path, env: dict[str, str]) -> None:
         self.log = log
+        self._from = log.stat().st_size if log.exists() else 0
         with log.open("ab") as file:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", module],
@@ -46,8 +47,9 @@ class Process:
         return self._process.pid
 
     def lines(self) -> list[dict[str, Any]]:
-        """Every whole log line so far."""
-        return [json.loads(line) for line in self.log.read_text().splitlines(keepends=True) if line.endswith("}\n")]
+        """Every whole log line of this process so far."""
+        text = self.log.read_bytes()[self._from :].decode()
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("}\n")]
 
     def events(self) -> list[str]:
         return [line["event"] for line in self.lines()]
@@ -99,12 +101,13 @@ class Simulator(Process):
         with urllib.request.urlopen(request, timeout=5) as answer:
             assert answer.status == 200
 
-    async def until_finished(self) -> dict[str, Any]:
-        """Wait until every recorded frame was handed out and confirmed by the client."""
+    async def until_finished(self, market: str) -> dict[str, Any]:
+        """Wait until every recorded frame of a market was handed out and confirmed by the client; return its status."""
         while True:
-            status: dict[str, Any] = await asyncio.to_thread(get_json, f"http://{self.base}/simulator/status")
-            if status["finished"]:
-                return status
+            status = await asyncio.to_thread(get_json, f"http://{self.base}/simulator/status")
+            [found] = [entry for entry in status["markets"] if entry["market"] == market]
+            if found["finished"]:
+                return dict(found)
             await asyncio.sleep(0.02)
 
 
