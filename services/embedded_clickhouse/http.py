@@ -46,7 +46,7 @@ class Interface:
 
     def runner(self) -> web.AppRunner:
         """Return the runner of these handlers."""
-        app = web.Application()
+        app = web.Application(client_max_size=MOST_STATEMENT_BYTES)
         for path in ("/ping", "/replicas_status"):
             app.router.add_get(path, _ok)
         app.router.add_route("*", "/", self._answer)

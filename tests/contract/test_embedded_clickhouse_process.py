@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -33,6 +35,12 @@ def start_and_end(data_dir: Path, port: int = 0, **environment: str) -> tuple[in
     return ended.returncode, json.loads(last)["error"] if last.startswith("{") else last
 
 
+def listens(port: int) -> bool:
+    with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), timeout=60):
+        return True
+    return False
+
+
 def test_tables_are_there_after_a_restart_and_the_port_file_tells_the_port(tmp_path: Path) -> None:
     with run_clickhouse(tmp_path) as server:
         server.query("CREATE DATABASE tapeline")
@@ -55,6 +63,8 @@ def test_a_running_insert_is_finished_before_the_end(tmp_path: Path) -> None:
         connection.sendall(head.encode() + body[:-1000])
         assert server.query("SELECT 1") == "1"  # the loop has turned: the insert is known to the service
         server.process.send_signal(signal.SIGTERM)
+        while listens(server.port):
+            time.sleep(0.01)
         connection.sendall(body[-1000:])
         assert connection.recv(12) == b"HTTP/1.1 200"
     assert server.stop() == 0
