@@ -68,8 +68,13 @@ class Digits:
 
     def levels(self, levels: Sequence[tuple[int, int]]) -> str:
         """Write book levels as `["price","quantity"],...` in the order given."""
-        price, quantity = self.price, self.quantity
-        return ",".join([f'["{price(ticks)}","{quantity(steps)}"]' for ticks, steps in levels])
+        prices, quantities = self._prices, self._quantities
+        return ",".join(
+            [
+                f'["{prices.get(ticks) or self.price(ticks)}","{quantities.get(steps) or self.quantity(steps)}"]'
+                for ticks, steps in levels
+            ]
+        )
 
 
 class Encoder:

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 
 from services.exchange_simulator.generator.market import Market, Touch
 from services.exchange_simulator.generator.noise import mix
+from services.exchange_simulator.generator.pattern import Pattern
 
 LIFETIME = 8
 """For how many steps a level change stands before the level falls back to its resting quantity."""
 
 _TABLE = 4096
+_SPREAD = 2_654_435_761
+_MOST_KNOWN = 10_000
 
 Level = tuple[int, int]
 """Price in ticks, quantity in steps."""
@@ -46,18 +49,24 @@ class Resting:
     def __init__(self, market: Market) -> None:
         key = mix(market.key, 2)
         self.cell = market.cell
+        self._known: dict[int, int] = {}
         self._shifts = [mix(key, index) % market.cell for index in range(_TABLE)]
         self._steps = [market.sizes[mix(key, _TABLE + index) % len(market.sizes)] for index in range(_TABLE)]
 
     def at(self, ticks: int) -> int:
         """Return the quantity resting at a price, 0 where there is none."""
-        cell, shift = divmod(ticks, self.cell)
-        place = cell * 2_654_435_761 >> 8 & _TABLE - 1
-        return self._steps[place] if self._shifts[place] == shift else 0
+        steps = self._known.get(ticks)
+        if steps is None:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            cell, shift = divmod(ticks, self.cell)
+            place = cell * _SPREAD >> 8 & _TABLE - 1
+            steps = self._known[ticks] = self._steps[place] if self._shifts[place] == shift else 0
+        return steps
 
     def price(self, cell: int) -> int:
         """Return the price (ticks) of a cell's level."""
-        return cell * self.cell + self._shifts[cell * 2_654_435_761 >> 8 & _TABLE - 1]
+        return cell * self.cell + self._shifts[cell * _SPREAD >> 8 & _TABLE - 1]
 
     def between(self, low: int, high: int) -> list[int]:
         """Return the prices from `low` to `high` (ticks) that have a resting level, and perhaps a few just outside."""
@@ -78,32 +87,43 @@ class Side:
         self.best = 0
         self._best_steps = 0
 
-    def take(self, step: int, best: int, best_steps: int, fresh: list[Level]) -> list[Level]:
+    def take(self, step: int, best: int, best_steps: int, fresh: dict[int, int]) -> list[Level]:
         """Move to `step` with its touch and its level changes; return the levels that differ now, prices rising."""
-        touched = {self.best, best, *(ticks for ticks, _ in fresh)}
-        expired = {ticks for ticks in self._expiring.pop(step, ()) if self._changes[ticks][1] == step}
-        touched.update(expired)
-        if best != self.best and self.best:
-            low, high = sorted((self.best, best))
+        direction, changes, resting = self._direction, self._changes, self._resting.at
+        old_best, old_steps = self.best, self._best_steps
+        expired = {ticks for ticks in self._expiring.pop(step, ()) if changes[ticks][1] == step}
+        touched = {old_best, best, *fresh, *expired}
+        if best != old_best and old_best:
+            low, high = (old_best, best) if old_best < best else (best, old_best)
             touched.update(self._resting.between(low, high))
-            touched.update(ticks for ticks in self._changes if low <= ticks <= high)
-        before = {ticks: self.at(ticks) for ticks in touched}
+            touched.update([ticks for ticks in changes if low <= ticks <= high])
+        found = []
+        for ticks in sorted(touched):
+            behind = changes.get(ticks)
+            if ticks == old_best:
+                was = old_steps
+            elif (ticks - old_best) * direction < 0:
+                was = 0
+            else:
+                was = resting(ticks) if behind is None else behind[0]
+            if ticks == best:
+                steps = best_steps
+            elif (ticks - best) * direction < 0:
+                steps = 0
+            elif ticks in fresh:
+                steps = fresh[ticks]
+            else:
+                steps = resting(ticks) if behind is None or ticks in expired else behind[0]
+            if steps != was:
+                found.append((ticks, steps))
         for ticks in expired:
-            del self._changes[ticks]
-        for ticks, steps in fresh:
-            self._changes[ticks] = (steps, step + LIFETIME)
-        self._expiring[step + LIFETIME] = [ticks for ticks, _ in fresh]
+            del changes[ticks]
+        until = step + LIFETIME
+        for ticks, steps in fresh.items():
+            changes[ticks] = (steps, until)
+        self._expiring[until] = list(fresh)
         self.best, self._best_steps = best, best_steps
-        return [(ticks, steps) for ticks in sorted(touched) if (steps := self.at(ticks)) != before[ticks]]
-
-    def at(self, ticks: int) -> int:
-        """Return the quantity at a price, 0 where there is none."""
-        if ticks == self.best:
-            return self._best_steps
-        if (ticks - self.best) * self._direction < 0:
-            return 0
-        change = self._changes.get(ticks)
-        return change[0] if change is not None else self._resting.at(ticks)
+        return found
 
 
 class Walker:
@@ -122,8 +142,9 @@ class Walker:
     def advance(self) -> Change:
         """Take the next step and return the difference it makes; where there is none, the best bid is repeated."""
         self.step += 1
+        pattern, index = self._market.pattern_step(self.step)
         touch = self._market.touch(self.step)
-        bids, asks = level_changes(self._market, self.step, touch)
+        bids, asks = level_changes(self._market, pattern, index, touch)
         changed_bids = self._bids.take(self.step, touch.bid, touch.bid_steps, bids)
         changed_asks = self._asks.take(self.step, touch.ask, touch.ask_steps, asks)
         if not changed_bids and not changed_asks:
@@ -131,19 +152,19 @@ class Walker:
         return Change(self.step, touch, changed_bids, changed_asks)
 
 
-def level_changes(market: Market, step: int, touch: Touch) -> tuple[list[Level], list[Level]]:
+def level_changes(market: Market, pattern: Pattern, index: int, touch: Touch) -> tuple[dict[int, int], dict[int, int]]:
     """Return the levels behind the touch that a step sets, bids and asks; a quantity of 0 empties a level."""
-    pattern, index = market.pattern_step(step)
-    unit, sizes = market.unit, market.sizes
-    bids = [
-        (ticks, sizes[size] if size >= 0 else 0)
+    unit, sizes, bid, ask = market.unit, market.sizes, touch.bid, touch.ask
+    bids = {
+        bid - distance * unit - shift % unit: sizes[size] if size >= 0 else 0
         for distance, shift, size in pattern.bid_changes[index]
-        if (ticks := touch.bid - distance * unit - shift % unit) > 0
-    ]
-    asks = [
-        (touch.ask + distance * unit + shift % unit, sizes[size] if size >= 0 else 0)
+    }
+    if bids and min(bids) <= 0:
+        bids = {ticks: steps for ticks, steps in bids.items() if ticks > 0}
+    asks = {
+        ask + distance * unit + shift % unit: sizes[size] if size >= 0 else 0
         for distance, shift, size in pattern.ask_changes[index]
-    ]
+    }
     return bids, asks
 
 
@@ -152,7 +173,7 @@ def snapshot(market: Market, step: int, limit: int) -> Snapshot:
     changed_bids: dict[int, int] = {}
     changed_asks: dict[int, int] = {}
     for past in range(step - LIFETIME + 1, step + 1):
-        bids, asks = level_changes(market, past, market.touch(past))
+        bids, asks = level_changes(market, *market.pattern_step(past), market.touch(past))
         changed_bids.update(bids)
         changed_asks.update(asks)
     touch = market.touch(step)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Protocol
 
-from services.exchange_simulator.generator.book import Walker
+from services.exchange_simulator.generator.book import Change, Walker
 from services.exchange_simulator.generator.candles import INTERVALS_US, Candles
 from services.exchange_simulator.generator.events import (
     BookEvent,
@@ -70,11 +70,15 @@ class Steps:
         self.due_us = 0
         self._step = 0
         self._walker: Walker | None = None
+        self._touch = market.touch(0)
+        self._last_id = 0
 
     def start(self, now_us: int) -> None:
         """Begin with the first step told of after `now_us`."""
-        self._step = self._market.step_at(now_us - self._lag_us) + 1
+        told = self._market.step_at(now_us - self._lag_us)
+        self._step = told + 1
         self._walker = None
+        self._touch, self._last_id = self._market.touch(told), self._market.last_update_id(told)
         self._schedule()
 
     def _schedule(self) -> None:
@@ -92,26 +96,23 @@ class Steps:
                 if "aggTrade" in heard:
                     yield "aggTrade", TradeEvent(listing, sent_us, trade)
         time_us = whole_ms(self.due_us - self._lag_us)
-        if "bookTicker" in heard and (touch := market.touch(step)) != market.touch(step - 1):
-            yield "bookTicker", QuoteEvent(listing, sent_us, time_us, market.last_update_id(step), touch)
-        if "depth@100ms" in heard:
-            yield "depth@100ms", self._book_change(sent_us, time_us)
-        else:
+        first_id, last_id = market.update_ids(step, self._last_id)
+        change = self._book_change() if "depth@100ms" in heard else None
+        touch = market.touch(step) if change is None else change.touch
+        if "bookTicker" in heard and touch != self._touch:
+            yield "bookTicker", QuoteEvent(listing, sent_us, time_us, last_id, touch)
+        if change is None:
             self._walker = None
-        self._step += 1
+        else:
+            ids = (first_id, last_id, self._last_id)
+            yield "depth@100ms", BookEvent(listing, sent_us, time_us, *ids, change.bids, change.asks)
+        self._step, self._touch, self._last_id = step + 1, touch, last_id
         self._schedule()
 
-    def _book_change(self, sent_us: int, time_us: int) -> BookEvent:
-        market, step = self._market, self._step
+    def _book_change(self) -> Change:
         if self._walker is None:
-            self._walker = Walker(market, step - 1)
-        change = self._walker.advance()
-        first, last, previous = (
-            market.first_update_id(step),
-            market.last_update_id(step),
-            market.last_update_id(step - 1),
-        )
-        return BookEvent(market.listing, sent_us, time_us, first, last, previous, change.bids, change.asks)
+            self._walker = Walker(self._market, self._step - 1)
+        return self._walker.advance()
 
 
 class CandleUpdates:

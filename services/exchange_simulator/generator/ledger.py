@@ -12,6 +12,7 @@ killed simulator leaves out at most that much.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -21,11 +22,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from services.exchange_simulator.generator.events import Event
-from services.exchange_simulator.generator.ledger_rows import COLUMNS, LEVELS, NUMBER, WRITERS, Row, Scales, schema_of
+from services.exchange_simulator.generator.ledger_rows import (
+    COLUMNS,
+    DIGITS,
+    LEVELS,
+    NUMBER,
+    WRITERS,
+    Row,
+    Scales,
+    schema_of,
+)
 from services.exchange_simulator.generator.names import Listing
 
-FLUSH_EVERY_US = 500_000
-_FULL_ROWS = 20_000
+FLUSH_EVERY_US = 700_000
+_FULL_ROWS = 5_000
 _FULL_AGE_US = 60_000_000
 
 
@@ -73,6 +83,7 @@ class _File:
         self._directory = directory
         self._prefix = prefix
         self._schema = schema
+        self._texts = [field.name for field in schema if field.type == pa.string()]
         numbers = [int(path.stem.rpartition("-")[2]) for path in directory.glob(f"{prefix}-*.parquet")]
         self._number = max(numbers, default=0) + 1
         self._growing: list[pa.RecordBatch] = []
@@ -91,7 +102,7 @@ class _File:
         table = pa.Table.from_batches(self._growing)
         path = self._directory / f"{self._prefix}-{self._number:06d}.parquet"
         beside = path.with_suffix(".part")
-        pq.write_table(table, beside, compression="snappy")
+        pq.write_table(table, beside, use_dictionary=self._texts, write_statistics=False)
         beside.replace(path)
         if table.num_rows >= _FULL_ROWS or now_us - self._began_us >= _FULL_AGE_US:
             self._number += 1
@@ -113,9 +124,16 @@ def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
 
 
 def _numbers(values: Sequence[int | None]) -> pa.Array:
-    """Build a decimal column from whole numbers of 10^-18: little-endian 16-byte integers, as Arrow has them."""
-    data = b"".join([(value or 0).to_bytes(16, "little", signed=True) for value in values])
+    """Build a decimal column from whole numbers of 10^-8: 16-byte little-endian integers, as Arrow has them."""
     mask = None
     if None in values:
         mask = pa.array([value is not None for value in values], pa.bool_()).buffers()[1]
-    return pa.Array.from_buffers(NUMBER, len(values), [mask, pa.py_buffer(data)])
+    filled = [value or 0 for value in values]
+    try:
+        data = array("q", bytes(16 * len(filled)))
+        data[0::2] = array("q", filled)
+        data[1::2] = array("q", [value >> 63 for value in filled])
+        buffer = pa.py_buffer(data)
+    except OverflowError:
+        buffer = pa.py_buffer(b"".join([value.to_bytes(16, "little", signed=True) for value in filled]))
+    return pa.Array.from_buffers(pa.decimal128(38, DIGITS), len(filled), [mask, buffer]).cast(NUMBER)

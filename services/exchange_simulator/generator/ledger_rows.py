@@ -1,6 +1,6 @@
 """Ledger rows: what each market event looks like as a row of its record, built from whole numbers.
 
-Column names and meanings are those of the records (`schemas.records`). Numbers are whole numbers of 10^-18.
+Column names and meanings are those of the records (`schemas.records`). Numbers are whole numbers of 10^-8.
 """
 
 from __future__ import annotations
@@ -26,14 +26,16 @@ from services.exchange_simulator.generator.figures import (
     PERCENT_DIGITS,
     average_units,
     percent_units,
+    ten_to,
     ticker_value_digits,
     value_units,
 )
 from services.exchange_simulator.generator.names import Listing
 from services.exchange_simulator.generator.statistics import FINE_DIGITS
 
-SCALE = 18
-NUMBER = pa.decimal128(38, SCALE)
+DIGITS = 8
+"""Numbers in rows are whole numbers of 10^-8: no figure of Binance has more digits."""
+NUMBER = pa.decimal128(38, 18)
 _TIME = pa.timestamp("us", tz="UTC")
 _PAIR = pa.list_(pa.field("element", NUMBER, nullable=False))
 LEVELS = pa.list_(pa.field("element", _PAIR, nullable=False))
@@ -140,15 +142,12 @@ Row = tuple[Any, ...]
 
 
 class Scales:
-    """Turns one listing's whole numbers into units of 10^-18, the scale of every number column."""
+    """Turns one listing's whole numbers into units of 10^-8, the unit of every number in a row."""
 
     def __init__(self, listing: Listing) -> None:
         self.listing = listing
-        self.price = listing.tick_units * 10 ** (SCALE - listing.price_digits)
-        self.quantity = listing.step_units * 10 ** (SCALE - listing.quantity_digits)
-        self.value = (
-            listing.tick_units * listing.step_units * 10 ** (SCALE - listing.price_digits - listing.quantity_digits)
-        )
+        self.price = listing.tick_units * ten_to(DIGITS - listing.price_digits)
+        self.quantity = listing.step_units * ten_to(DIGITS - listing.quantity_digits)
         self.head = (listing.exchange, listing.market, listing.symbol)
 
 
@@ -230,10 +229,10 @@ def _candle_update(event: CandleEvent, scales: Scales) -> Row:
         bar.low * scales.price,
         bar.close * scales.price,
         bar.volume * scales.quantity,
-        bar.value * scales.value,
+        value_units(event.listing, bar.value, DIGITS),
         bar.count,
         bar.buy_volume * scales.quantity,
-        bar.buy_value * scales.value,
+        value_units(event.listing, bar.buy_value, DIGITS),
         bar.first_id,
         bar.last_id,
         event.closed,
@@ -255,8 +254,8 @@ def _ticker(event: TickerEvent, scales: Scales) -> Row:
     change = bar.close - bar.open
     rest = (
         change * scales.price,
-        percent_units(change, bar.open) * 10 ** (SCALE - PERCENT_DIGITS),
-        average_units(event) * 10 ** (SCALE - listing.price_digits),
+        percent_units(change, bar.open) * ten_to(DIGITS - PERCENT_DIGITS),
+        average_units(event) * ten_to(DIGITS - listing.price_digits),
         event.last_steps * scales.quantity,
         *(best if listing.market == "spot" else (None,) * len(best)),
         bar.count,
@@ -273,20 +272,20 @@ def _ticker(event: TickerEvent, scales: Scales) -> Row:
         bar.high * scales.price,
         bar.low * scales.price,
         bar.volume * scales.quantity,
-        value_units(listing, bar.value, digits) * 10 ** (SCALE - digits),
+        value_units(listing, bar.value, digits) * ten_to(DIGITS - digits),
         *((None,) * len(rest) if short else rest),
         event.sent_us,
     )
 
 
 def _index_price(event: MarkEvent, scales: Scales) -> Row:
-    mark, fine = event.mark, 10 ** (SCALE - FINE_DIGITS)
+    mark, fine = event.mark, ten_to(DIGITS - FINE_DIGITS)
     prices = (mark.mark * fine, mark.index * fine, mark.mark_average * fine, mark.settlement * fine)
     return (*scales.head, event.sent_us, *prices, event.sent_us)
 
 
 def _funding_rate(event: MarkEvent, scales: Scales) -> Row:
-    mark, fine = event.mark, 10 ** (SCALE - FINE_DIGITS)
+    mark, fine = event.mark, ten_to(DIGITS - FINE_DIGITS)
     head = (*scales.head, event.sent_us)
     return (*head, mark.rate * fine, "estimated", mark.next_funding_us, mark.mark * fine, event.sent_us)
 

@@ -108,6 +108,7 @@ class Market:
         self._basis = Noise(mix(self.key, 1), ((60_000_000, 5.0e-5), (3_600_000_000, 1.0e-4)))
         self._basis_level = 2.0e-4 if listing.market == "perp" else 0.0
         self._blocks: dict[int, Block] = {}
+        self._patterns: list[Pattern | None] = [None] * PATTERNS
 
     def price_at(self, time_us: int) -> float:
         """Return this venue's fair price: the asset's, times the multiplier, plus a small basis of its own."""
@@ -132,8 +133,14 @@ class Market:
             bid=int(self.price_at(start_us) / self.listing.tick),
             spread=_SPREADS[bits & 7],
             factor=1 + (bits >> 8) % _FACTORS,
-            pattern=pattern_of(self.seed, self.shape, (bits >> 16) % PATTERNS),
+            pattern=self._pattern((bits >> 16) % PATTERNS),
         )
+
+    def _pattern(self, number: int) -> Pattern:
+        pattern = self._patterns[number]
+        if pattern is None:
+            pattern = self._patterns[number] = pattern_of(self.seed, self.shape, number)
+        return pattern
 
     def block_at(self, time_us: int) -> int:
         """Return the number of the block that holds a time."""
@@ -175,12 +182,15 @@ class Market:
 
     def first_update_id(self, step: int) -> int:
         """Return the first book update id of a step: on futures some ids after the last one of the step before."""
-        before = self.last_update_id(step - 1)
+        return self.update_ids(step, self.last_update_id(step - 1))[0]
+
+    def update_ids(self, step: int, before: int) -> tuple[int, int]:
+        """Return the first and last book update id of a step, given the last one of the step before."""
+        last = self.last_update_id(step)
         if self.shape.market != "perp":
-            return before + 1
-        number, index = divmod(step, self.shape.steps)
-        share = self.block(number).pattern.id_share[index]
-        return before + 1 + ((self.last_update_id(step) - before - 1) * share >> 8)
+            return before + 1, last
+        pattern, index = self.pattern_step(step)
+        return before + 1 + ((last - before - 1) * pattern.id_share[index] >> 8), last
 
     def trades_of_step(self, step: int) -> Iterator[Trade]:
         """Yield the aggregate trades between the step before and this one, in order."""
