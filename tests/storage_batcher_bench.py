@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import structlog
@@ -47,8 +48,9 @@ class BatcherProcess:
     def pid(self) -> int:
         return self.process.pid
 
-    def status(self) -> dict[str, object]:
-        """Return what /status says; empty while it does not answer."""
+    def status(self) -> dict[str, Any]:
+        """Return what /status says; empty while it does not answer. Fails when the process has ended."""
+        assert self.process.poll() is None, self.log.read_text()[-3000:]
         if not self.port:
             for line in self.log.read_text().splitlines():
                 if '"health_listening"' in line:
@@ -121,14 +123,13 @@ class Bench:
             last = await self.bus.publish_batch([Outgoing(subject, body) for subject, body in messages[at : at + 500]])
         return last
 
-    async def stored(self, batcher: BatcherProcess, sequence: int) -> dict[str, object]:
+    async def stored(self, batcher: BatcherProcess, sequence: int) -> dict[str, Any]:
         """Wait until the batcher says that everything up to `sequence` is in the tables; return its status."""
         deadline = time.monotonic() + PATIENCE_S
-        status: dict[str, object] = {}
+        status: dict[str, Any] = {}
         while time.monotonic() < deadline:
-            assert batcher.process.poll() is None, batcher.log.read_text()[-3000:]
             status = await asyncio.to_thread(batcher.status)
-            if status.get("position", 0) >= sequence and status["pending_messages"] == status["pending_rows"] == 0:  # type: ignore[operator]
+            if status.get("position", 0) >= sequence and status["pending_messages"] == status["pending_rows"] == 0:
                 return status
             await asyncio.sleep(0.02)
         raise TimeoutError(f"{sequence} not reached: {status}\n{batcher.log.read_text()[-3000:]}")
@@ -139,12 +140,17 @@ class Bench:
         self.clickhouse = engine
         self.engines.append(engine)
 
-    async def until(self, what: Callable[[], Awaitable[bool]]) -> None:
-        """Wait until something is true."""
+    async def until(self, what: Callable[..., Awaitable[bool]], *args: object, **wanted: object) -> None:
+        """Wait until `what`, asked with these arguments, is true."""
         deadline = time.monotonic() + PATIENCE_S
-        while not await what():
+        while not await what(*args, **wanted):
             assert time.monotonic() < deadline, "it did not happen"
             await asyncio.sleep(0.02)
+
+    async def says(self, batcher: BatcherProcess, **wanted: object) -> bool:
+        """Tell whether /status shows these values."""
+        status = await asyncio.to_thread(batcher.status)
+        return all(status.get(name) == value for name, value in wanted.items())
 
     async def dead_letters(self) -> list[records.DeadLetter]:
         """Return every dead letter in the stream, in order."""

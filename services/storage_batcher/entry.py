@@ -7,7 +7,7 @@ means: everything up to `last` is in.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -63,17 +63,28 @@ def decode(name: str, value: bytes) -> Entry:
         raise Broken(f"the entry {name!r} in the bucket of batches cannot be read: {error}", name=name) from None
 
 
-def succeed(found: Entry | None, wanted: tuple[str, str, str], stream: int, end: int) -> Entry:
-    """Return the entry with which `wanted` (table, slice, owner) takes a slice over; `end` is MD's last sequence.
+class StreamState(NamedTuple):
+    """MD as it is now: when it was made (seconds since the epoch), its first and its last sequence."""
+
+    made: int
+    first: int
+    last: int
+
+
+def succeed(found: Entry | None, wanted: tuple[str, str, str], stream: StreamState) -> Entry:
+    """Return the entry with which `wanted` (table, slice, owner) takes a slice over from `found`.
 
     Where MD was made anew, or is shorter than `found` knew it, the sequences of `found` mean nothing any more: reading
-    begins at the new stream's start, or at what is left of the old one's end.
+    begins with the new stream's first message, or behind what is left of the old one.
     """
     table, slice_name, owner = wanted
-    if found is None or found.stream != stream:
-        return Entry(table=table, slice=slice_name, owner=owner, stream=stream, state="stored", first=0, last=0)
-    if found.last > end:
-        position = min(found.position, end)
+    if found is None or found.stream != stream.made:
+        before = max(stream.first - 1, 0)
+        return Entry(
+            table=table, slice=slice_name, owner=owner, stream=stream.made, state="stored", first=0, last=before
+        )
+    if found.last > stream.last:
+        position = min(found.position, stream.last)
         return msgspec.structs.replace(
             found, owner=owner, state="stored", first=0, last=position, rewinds=found.rewinds + 1, suspects=None
         )

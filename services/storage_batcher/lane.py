@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import nats.errors
@@ -18,7 +18,7 @@ from services.storage_batcher import entry as entries
 from services.storage_batcher import metrics
 from services.storage_batcher.core import Batch, Slice
 from services.storage_batcher.delivery import Delivery
-from services.storage_batcher.entry import Entry
+from services.storage_batcher.entry import Entry, StreamState
 from services.storage_batcher.ledger import Ledger
 from services.storage_batcher.letters import Letters
 from services.storage_batcher.patience import Patience
@@ -26,14 +26,6 @@ from services.storage_batcher.settings import StorageBatcherSettings
 
 _OWNER = NUID().next().decode()
 """This process, among all that ever wrote entries."""
-
-
-class StreamState(NamedTuple):
-    """MD as it is now: when it was made (seconds since the epoch), its first and its last sequence."""
-
-    made: int
-    first: int
-    last: int
 
 
 class Stream:
@@ -85,7 +77,7 @@ class Lane:
         """Make the slice this process's own and go on where its entry stands. Raises Busy, Broken."""
         found, revision = await self._ledger.read(self.slice.table.name, self.slice.name)
         stream = await self._stream.state()
-        entry = entries.succeed(found, (self.slice.table.name, self.slice.name, _OWNER), stream.made, stream.last)
+        entry = entries.succeed(found, (self.slice.table.name, self.slice.name, _OWNER), stream)
         try:
             await self._ledger.claim(entry, revision)
         except Overtaken:
@@ -94,11 +86,6 @@ class Lane:
             self._log.error("stream_replaced", stream_seq=found.last, reason="MD was made anew: reading from its start")
         elif found is not None and found.rewinds != entry.rewinds:
             self._log.error("stream_shortened", stream_seq=entry.last, missing=found.last - entry.last)
-        elif found is not None and stream.first > entry.position + 1:
-            missing = stream.first - 1 - entry.position
-            self.delivery.lost_rows += missing
-            metrics.LOST.inc(missing)
-            self._log.error("ring_overtook", stream_seq=entry.position, missing=missing)
         self._entry = entry
         self.slice.own(entry)
         return True
@@ -158,7 +145,7 @@ class Lane:
             return False
 
     def _lost(self, position: int) -> bool:
-        metrics.OVERTAKEN.inc()
+        metrics.OVERTAKEN.labels(self.slice.table.name).inc()
         self._log.warning("slice_overtaken", reason="another process writes this table; standing by")
         self.slice.lose(position)
         self._seen_revision, self._unchanged = 0, 0

@@ -121,29 +121,21 @@ class Runner:
         """Start what is due, then read, or wait where there is no room."""
         loop = asyncio.get_running_loop()
         self._pump(loop.time())
-        reader = await self._current_reader()
-        if reader is None or self._core.full():
-            await self._rest()
-        else:
-            try:
-                messages = await reader.read(READ_MOST, TICK_S)
-            except Busy as error:
-                await self._reading_failed(error)
-                return
-            if messages:
+        try:
+            reader = await self._current_reader()
+            if reader is None or self._core.full():
+                await self._rest()
+            elif messages := await reader.read(READ_MOST, TICK_S):
                 self._core.add(messages, loop.time())
-        if loop.time() >= self._check_at:
-            try:
+            if loop.time() >= self._check_at:
                 await self._check(reader)
-            except Busy as error:
-                await self._reading_failed(error)
-            else:
                 self._read_failures = 0
                 self._check_at = loop.time() + CHECK_S
+        except Busy as error:
+            await self._reading_failed(error)
 
     async def _current_reader(self) -> Reader | None:
         if self._reread:
-            self._reread = False
             if self._reader is not None:
                 await self._reader.close()
                 self._reader = None
@@ -154,9 +146,11 @@ class Runner:
                     if everything
                     else tuple(table.subject for table in self._owned_tables)
                 )
-                after = self._core.read_after()
-                self._reader = Reader(self._bus, streams.MD, filters, after, self._settings.read_window)
-                self._known = after
+                self._known = self._core.read_after()
+                first, _ = await self._bus.bounds(streams.MD)
+                self._note_ring(first)
+                self._reader = Reader(self._bus, streams.MD, filters, self._known, self._settings.read_window)
+            self._reread = False
         return self._reader
 
     async def _rest(self) -> None:
@@ -186,12 +180,7 @@ class Runner:
                     stream_seq=reader.last,
                 )
             self._known = max(self._known, reader.last)
-            if first > self._known + 1:
-                missing = first - 1 - self._known
-                self._known = first - 1
-                self._lost += missing
-                metrics.LOST.inc(missing)
-                self._log.error("ring_overtook", stream_seq=first, missing=missing)
+            self._note_ring(first)
             reached = await reader.caught_up_to()
             self._caught_up = reached is not None
             if reached is not None:
@@ -201,6 +190,15 @@ class Runner:
         self._end = end
         self._context.health.set_ready(self._bus.connected and self.clickhouse_error is None)
         self._report()
+
+    def _note_ring(self, first: int) -> None:
+        """Count what the ring discarded before it was read; at most, since other kinds' messages are among it."""
+        missing = first - 1 - self._known
+        if missing > 0:
+            self._known = first - 1
+            self._lost += missing
+            metrics.LOST.inc(missing)
+            self._log.error("ring_overtook", stream_seq=first, missing=missing)
 
     def _pump(self, now: float, *, draining: bool = False) -> None:
         """Start every delivery that is due and has room, and what keeps the idle ones on record."""

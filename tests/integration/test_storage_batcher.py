@@ -12,6 +12,7 @@ import pytest
 
 from schemas import records, streams, subjects
 from services.shared.runtime.bus import Outgoing
+from services.shared.runtime.provision import provision
 from services.shared.runtime.reader import Incoming
 from services.storage_batcher import entry as entries
 from services.storage_batcher.letters import LONGEST_BODY, Letters, letter
@@ -211,6 +212,42 @@ async def test_a_stop_stores_what_was_read_and_records_it(bench: Bench) -> None:
     for table in ("trades", "quotes", "dead_letters"):
         found = entries.decode(table, (await bucket.get(entries.key(table, "all"))).value or b"")
         assert (found.state, found.last) == ("stored", last)
+
+
+async def test_what_the_ring_discarded_before_it_was_read_is_counted(bench: Bench) -> None:
+    trades = [trade(number) for number in range(60)]
+    batcher = bench.start()
+    await bench.stored(batcher, await bench.publish([message(record) for record in trades[:10]]))
+    batcher.end(signal.SIGTERM)
+    last = await bench.publish([message(record) for record in trades[10:]])
+    await bench.bus.js.purge_stream(streams.MD.name, seq=41)
+    batcher = bench.start()
+    status = await bench.stored(batcher, last)
+    assert status["lost_messages"] == 30
+    (line,) = [line for line in batcher.events() if line["event"] == "ring_overtook"]
+    assert (line["level"], line["missing"]) == ("error", 30)
+    assert await trade_rows(bench) == [trade_values(record) for record in [*trades[:10], *trades[40:]]]
+
+
+async def test_a_stream_made_anew_is_read_from_its_start_and_meets_no_old_token(bench: Bench) -> None:
+    batcher = bench.start()
+    await bench.stored(batcher, await bench.publish([message(trade(number)) for number in range(10)]))
+    batcher.end(signal.SIGTERM)
+    made = int((await bench.bus.js.stream_info(streams.MD.name)).created.timestamp())  # type: ignore[union-attr]
+    await bench.bus.js.delete_stream(streams.MD.name)
+
+    async def made_later() -> bool:  # the token tells streams apart by the second in which they were made
+        await provision(bench.bus, {streams.RAW.name: 64 * 1024**2, streams.MD.name: 1024**3})
+        found = await bench.bus.js.stream_info(streams.MD.name)
+        if found.created is not None and int(found.created.timestamp()) > made:
+            return True
+        await bench.bus.js.delete_stream(streams.MD.name)
+        return False
+
+    await bench.until(made_later)
+    last = await bench.publish([message(trade(number)) for number in range(10, 20)])
+    await bench.stored(bench.start(), last)
+    assert await trade_rows(bench) == [trade_values(trade(number)) for number in range(20)]
 
 
 async def test_a_batch_over_midnight_that_is_repeated_is_stored_once(bench: Bench) -> None:

@@ -12,7 +12,7 @@ from schemas.errors import Broken, SettingsError
 from schemas.tables import BY_NAME, Batch
 from services.storage_batcher import entry as entries
 from services.storage_batcher.core import ROW_OVERHEAD, Batcher, Slice
-from services.storage_batcher.entry import Entry
+from services.storage_batcher.entry import Entry, StreamState
 from services.storage_batcher.isolation import Isolation, suspicious, unfit
 from services.storage_batcher.settings import StorageBatcherSettings
 from tests.storage_batcher_bench import message, trade
@@ -341,19 +341,21 @@ def test_an_entry_survives_its_json_and_names_its_token() -> None:
 
 def test_a_new_owner_goes_on_where_the_entry_stands() -> None:
     wanted = ("trades", "all", "b")
-    assert entries.succeed(None, wanted, 7, 99).position == 0
-    assert entries.succeed(WRITING, wanted, 7, 14) == Entry(
+    assert entries.succeed(None, wanted, StreamState(7, 1, 99)).position == 0
+    assert entries.succeed(None, wanted, StreamState(7, 0, 0)).position == 0
+    assert entries.succeed(None, wanted, StreamState(7, 51, 99)).position == 50
+    assert entries.succeed(WRITING, wanted, StreamState(7, 1, 14)) == Entry(
         table="trades", slice="all", owner="b", stream=7, state="writing", first=11, last=14, rows=3
     )
 
 
 def test_a_stream_made_anew_or_cut_short_never_meets_an_old_token() -> None:
     wanted = ("trades", "all", "b")
-    anew = entries.succeed(WRITING, wanted, 8, 99)
+    anew = entries.succeed(WRITING, wanted, StreamState(8, 1, 99))
     assert (anew.position, anew.token.split("/")[2]) == (0, "8.0")
-    short = entries.succeed(STORED, wanted, 7, 6)
+    short = entries.succeed(STORED, wanted, StreamState(7, 1, 6))
     assert (short.position, short.state, short.token.split("/")[2]) == (6, "stored", "7.1")
-    torn = entries.succeed(WRITING, wanted, 7, 12)
+    torn = entries.succeed(WRITING, wanted, StreamState(7, 1, 12))
     assert (torn.position, torn.state, torn.rewinds) == (10, "stored", 1)
 
 
