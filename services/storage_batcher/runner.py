@@ -136,6 +136,7 @@ class Runner:
 
     async def _current_reader(self) -> Reader | None:
         if self._reread:
+            self._reread = False  # a slice may be won or lost while the servers are asked
             if self._reader is not None:
                 await self._reader.close()
                 self._reader = None
@@ -147,10 +148,13 @@ class Runner:
                     else tuple(table.subject for table in self._owned_tables)
                 )
                 self._known = self._core.read_after()
-                first, _ = await self._bus.bounds(streams.MD)
+                try:
+                    first, _ = await self._bus.bounds(streams.MD)
+                except Busy:
+                    self._reread = True
+                    raise
                 self._note_ring(first)
                 self._reader = Reader(self._bus, streams.MD, filters, self._known, self._settings.read_window)
-            self._reread = False
         return self._reader
 
     async def _rest(self) -> None:
@@ -227,7 +231,8 @@ class Runner:
 
         async def do() -> None:
             try:
-                self._reread |= await work
+                if await work:
+                    self._reread = True
             finally:
                 lane.busy = False
 
