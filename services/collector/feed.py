@@ -128,7 +128,10 @@ class Line:
         if found is None:
             return
         if isinstance(found, Reply):
-            names, reply = self._asked.pop(found.request_id or 0, ([], None))
+            number = found.request_id
+            if number is None and found.error is not None and len(self._asked) == 1:
+                number = next(iter(self._asked))  # what the exchange could not parse it answers without an id
+            names, reply = self._asked.pop(number or 0, ([], None))
             if reply is None or reply.done():
                 self.log.warning("reply_unexpected", error=found.error, value=found.request_id)
                 return

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -90,6 +92,22 @@ async def test_nothing_is_lost_while_nats_is_killed_and_started_again(
     assert_all_there_in_order(await read_raw(bus), recorded_frames(recordings, "BINANCE_FUTURES.ws.1.0"))
     assert not list((tmp_path / "collector").rglob("*.spool"))
     assert {"spooling", "publishing_again"} <= set(process.events())
+
+
+async def test_frames_go_to_disk_while_nats_hangs_and_follow_in_order(
+    tmp_path: Path, recordings: Path, nats: NatsServer, bus: Bus, simulator: Simulator
+) -> None:
+    with collecting(tmp_path, nats, simulator) as process:
+        await process.until_status(published=lambda count: count > 300)
+        os.kill(nats.pid, signal.SIGSTOP)
+        try:
+            # The batch without an answer is on disk as well: a kill of the collector would lose none of it.
+            await process.until_status(received=FRAMES, outbox=0, spooled=lambda count: count > 100)
+        finally:
+            os.kill(nats.pid, signal.SIGCONT)
+        await process.until_status(outbox=0, spooled=0)
+        assert process.stop() == 0
+    assert_all_there_in_order(await read_raw(bus), recorded_frames(recordings, "BINANCE_FUTURES.ws.1.0"))
 
 
 async def test_what_a_killed_collector_had_spooled_is_published_first_by_the_next(
