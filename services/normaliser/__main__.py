@@ -6,6 +6,7 @@ import asyncio
 import sys
 
 from services.normaliser.owner import Owner
+from services.normaliser.publisher import Publisher
 from services.normaliser.settings import NormaliserSettings
 from services.shared.runtime.bus import connect
 from services.shared.runtime.run import Context, run
@@ -14,7 +15,8 @@ from services.shared.runtime.run import Context, run
 async def serve(settings: NormaliserSettings, context: Context) -> None:
     """Own the partitions of the settings until told to stop."""
     bus = await connect(settings, "normaliser", context.log, context.stop)
-    owners = [Owner(part, bus, settings, context.log, context.stop) for part in settings.partitions]
+    publisher = Publisher(bus, settings.gather_s)
+    owners = [Owner(part, bus, publisher, settings, context.log, context.stop) for part in settings.partitions]
 
     def status() -> dict[str, object]:
         context.health.set_ready(all(owner.reading for owner in owners))
@@ -24,11 +26,13 @@ async def serve(settings: NormaliserSettings, context: Context) -> None:
         }
 
     context.health.status = status
+    storing = asyncio.create_task(publisher.run())
     try:
         async with asyncio.TaskGroup() as group:
             for owner in owners:
                 group.create_task(owner.work())
     finally:
+        storing.cancel()
         await bus.close()
 
 

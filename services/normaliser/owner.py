@@ -19,6 +19,7 @@ from schemas import streams, subjects
 from schemas.errors import Busy, Overtaken
 from services.normaliser import metrics
 from services.normaliser.core import CoreOptions, Output, PartitionCore
+from services.normaliser.publisher import Publisher
 from services.normaliser.settings import NormaliserSettings
 from services.shared.exchanges.registry import MARKETS
 from services.shared.runtime.bus import EXPECTED_SUBJECT_SEQUENCE, MAX_BATCH, Bus, Outgoing
@@ -51,6 +52,7 @@ class Owner:
         self,
         part: int,
         bus: Bus,
+        publisher: Publisher,
         settings: NormaliserSettings,
         log: structlog.stdlib.BoundLogger,
         stop: asyncio.Event,
@@ -58,6 +60,7 @@ class Owner:
         self.part = part
         self.reading = False
         self._bus = bus
+        self._publisher = publisher
         self._settings = settings
         self._log = log.bind(partition=part)
         self._stop = stop
@@ -68,7 +71,6 @@ class Owner:
         self._checkpoint_at = 0.0
         self._core = self._new_core()
         self._reader: Reader | None = None
-        self._caught_up_to = 0
         self._done_before = 0
         self._save_queue: list[str] = []
         self._next_save_at = 0.0
@@ -84,7 +86,7 @@ class Owner:
     def status(self) -> dict[str, Any]:
         """Where this partition stands, and what its core has counted since it was made."""
         return {
-            "raw_sequence": max(self._checkpoint.raw_sequence, self._caught_up_to),
+            "raw_sequence": self._checkpoint.raw_sequence,
             "pending": self.pending,
             "counts": self._core.counters.as_dict(),
         }
@@ -127,7 +129,7 @@ class Owner:
             if incoming:
                 await self._process(incoming)
             else:
-                await self._idle(reader)
+                await self._idle()
             await self._save_some()
         await self._save_all()
 
@@ -177,7 +179,7 @@ class Owner:
         expected = {EXPECTED_SUBJECT_SEQUENCE: str(self._checkpoint_sequence)}
         messages = [Outgoing(output.subject, output.body) for output in outputs]
         messages.append(Outgoing(self._subject, _encode(checkpoint), expected))
-        self._checkpoint_sequence = await self._bus.publish_batch(messages)
+        self._checkpoint_sequence = await self._publisher.publish(messages)
         self._checkpoint = checkpoint
         self._checkpoint_at = asyncio.get_running_loop().time()
         metrics.PUBLISHED.inc(len(outputs))
@@ -193,10 +195,7 @@ class Owner:
             await self._bus.say(subjects.resync(resync.exchange, resync.market, resync.symbol), body)
             metrics.RESYNCS.labels(resync.exchange, resync.market).inc()
 
-    async def _idle(self, reader: Reader) -> None:
-        caught_up = await reader.caught_up_to()
-        if caught_up is not None:
-            self._caught_up_to = caught_up
+    async def _idle(self) -> None:
         now = asyncio.get_running_loop().time()
         if self._checkpoint_sequence and now - self._checkpoint_at > CHECKPOINT_AGAIN_S:
             await self._publish([], self._checkpoint)

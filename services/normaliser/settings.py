@@ -41,6 +41,9 @@ class NormaliserSettings(Settings):
     save_every_s: float = Field(
         60.0, gt=0, description="Every book is saved about this often, staggered; a restart re-reads RAW from there."
     )
+    gather_s: float = Field(
+        0.01, ge=0, le=1, description="Seconds that records of all partitions are gathered before they are published."
+    )
     window: int = Field(2_000, ge=10, le=100_000, description="RAW messages a partition may have on their way.")
 
     @field_validator("partitions")

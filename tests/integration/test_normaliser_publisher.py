@@ -1,0 +1,80 @@
+"""Several partitions in one atomic batch: each fenced by itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from schemas import streams, subjects
+from schemas.errors import Busy, Overtaken
+from services.normaliser.publisher import Publisher
+from services.shared.runtime import logs
+from services.shared.runtime.bus import EXPECTED_SUBJECT_SEQUENCE, Bus, Outgoing, connect
+from services.shared.runtime.provision import provision
+from services.shared.runtime.settings import Settings
+from tests.nats_server import NatsServer, run_nats
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> object:
+    with run_nats(tmp_path / "nats") as running:
+        yield running
+
+
+@pytest.fixture
+async def bus(server: NatsServer) -> AsyncIterator[Bus]:
+    settings = Settings.load(nats_url=server.url)
+    made = await connect(settings, "test", logs.configure(settings, "test"), asyncio.Event())
+    await provision(made)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def publisher(bus: Bus) -> AsyncIterator[Publisher]:
+    made = Publisher(bus, 0.005)
+    task = asyncio.create_task(made.run())
+    yield made
+    task.cancel()
+
+
+def part(number: int, expected: int, records: int) -> list[Outgoing]:
+    messages = [Outgoing("md.trade.binance.perp.X", f"{number}.{n}".encode()) for n in range(records)]
+    fence = {EXPECTED_SUBJECT_SEQUENCE: str(expected)}
+    return [*messages, Outgoing(subjects.checkpoint(number), b"{}", fence)]
+
+
+async def test_each_part_learns_the_sequence_of_its_own_checkpoint(bus: Bus, publisher: Publisher) -> None:
+    stored = await asyncio.gather(*(publisher.publish(part(number, 0, number)) for number in range(4)))
+    for number, sequence in enumerate(stored):
+        found = await bus.last_of(streams.MD, subjects.checkpoint(number))
+        assert found is not None
+        assert found.sequence == sequence
+    again = await asyncio.gather(*(publisher.publish(part(number, stored[number], 1)) for number in range(4)))
+    assert sorted(again)[-1] == (await bus.bounds(streams.MD))[1]
+
+
+async def test_an_overtaken_partition_takes_no_other_down(bus: Bus, publisher: Publisher) -> None:
+    await publisher.publish(part(1, 0, 1))
+    results = await asyncio.gather(
+        *(publisher.publish(part(number, 0, 2)) for number in range(3)), return_exceptions=True
+    )
+    assert isinstance(results[1], Overtaken)
+    assert isinstance(results[0], int)
+    assert isinstance(results[2], int)
+    _, last = await bus.bounds(streams.MD)
+    assert last == 2 + 3 + 3, "nothing of the overtaken part is stored"
+
+
+async def test_more_than_one_batch_holds_is_stored_in_several(bus: Bus, publisher: Publisher) -> None:
+    stored = await asyncio.gather(*(publisher.publish(part(number, 0, 400)) for number in range(6)))
+    assert max(stored) == 6 * 401
+
+
+async def test_without_an_answer_every_part_is_told(bus: Bus, publisher: Publisher, server: NatsServer) -> None:
+    server.kill()
+    results = await asyncio.gather(*(publisher.publish(part(n, 0, 1)) for n in range(2)), return_exceptions=True)
+    assert all(isinstance(result, Busy) for result in results)
