@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from aiohttp import web
+from aiohttp import ClientPayloadError, web
+from aiohttp.http import HttpProcessingError
 
 from services.embedded_clickhouse.compression import decoder
-from services.embedded_clickhouse.errors import NOT_IMPLEMENTED, QueryError
+from services.embedded_clickhouse.errors import CANNOT_READ_ALL_DATA, NOT_IMPLEMENTED, QueryError
 
 _FORM = "multipart/form-data"
 
@@ -22,11 +23,14 @@ class Body:
         """True when everything was read."""
 
     async def read(self, least: int) -> bytes:
-        """Return at least `least` bytes, less only at the end. Raises QueryError for a broken compression."""
+        """Return at least `least` bytes, less only at the end. Raises QueryError for a broken body."""
         pieces: list[bytes] = []
         have = 0
         while have < least and not self.ended:
-            raw = await self._content.readany()
+            try:
+                raw = await self._content.readany()
+            except (OSError, ClientPayloadError, HttpProcessingError) as error:
+                raise QueryError(CANNOT_READ_ALL_DATA, f"The body ended early: {error}") from error
             if raw:
                 pieces.append(self._decoder.feed(raw))
                 have += len(pieces[-1])

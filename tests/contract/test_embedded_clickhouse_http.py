@@ -206,6 +206,7 @@ async def test_a_client_that_leaves_stores_nothing_and_harms_nobody(
     async with http.post("/", data="INSERT INTO t VALUES (1, 'after')") as answer:
         assert answer.status == 200
     assert server.query("SELECT * FROM t") == "1\tafter"
+    assert "Traceback" not in server.log.read_text()
 
 
 async def test_queries_are_answered_while_an_insert_runs(http: aiohttp.ClientSession, server: ClickhouseServer) -> None:
