@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from services.exchange_simulator.generator.book import Walker, snapshot
+from services.exchange_simulator.generator.book import Book as GeneratedBook
 from tests.generated_market import NOW_US, SECOND_US, WIRE_SYMBOLS, Book, build, get, messages, streams
 from tests.unit.test_generator_market import markets
 
@@ -22,10 +22,11 @@ def test_snapshot_and_changes_give_every_later_snapshot() -> None:
     chance = random.Random(11)
     for market in markets(count=20, events_per_s=600.0):
         step = market.step_at(NOW_US - chance.randrange(10**13))
-        start = snapshot(market, step, 1000)
+        book = GeneratedBook(market)
+        start = book.snapshot(step, 1000)
         bids, asks = dict(start.bids), dict(start.asks)
         lowest, highest = start.bids[-1][0], start.asks[-1][0]
-        walker = Walker(market, step)
+        walker = book.walker(step)
         for _ in range(300):
             change = walker.advance()
             for side, levels in ((bids, change.bids), (asks, change.asks)):
@@ -37,7 +38,7 @@ def test_snapshot_and_changes_give_every_later_snapshot() -> None:
             assert max(bids) < min(asks)
             assert (max(bids), min(asks)) == (change.touch.bid, change.touch.ask)
             if chance.random() < 0.1:
-                later = snapshot(market, walker.step, 400)
+                later = book.snapshot(walker.step, 400)
                 held = sorted(((t, q) for t, q in bids.items() if t >= lowest), reverse=True)[:400]
                 assert held == [level for level in later.bids if level[0] >= lowest]
                 held = sorted((t, q) for t, q in asks.items() if t <= highest)[:400]
@@ -46,11 +47,12 @@ def test_snapshot_and_changes_give_every_later_snapshot() -> None:
 
 def test_changes_are_only_what_changed() -> None:
     for market in markets():
-        walker, repeated = Walker(market, market.step_at(NOW_US)), 0
-        after = snapshot(market, walker.step, 600)
+        book = GeneratedBook(market)
+        walker, repeated = book.walker(market.step_at(NOW_US)), 0
+        after = book.snapshot(walker.step, 600)
         for _ in range(200):
             before, change = after, walker.advance()
-            after = snapshot(market, walker.step, 600)
+            after = book.snapshot(walker.step, 600)
             for was, now, said, sign in (
                 (before.bids, after.bids, change.bids, 1),
                 (before.asks, after.asks, change.asks, -1),

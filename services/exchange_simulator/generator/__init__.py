@@ -1,4 +1,15 @@
-"""The generator: invented but plausible markets in the exchanges' own wire formats."""
+"""The generator: invented but plausible markets in the exchanges' own wire formats.
+
+Everything is a pure function of (seed, asset or symbol, market time), so two processes agree, a run may start in the
+past, and REST answers about moments before the run. `events_per_s` is spread over all markets, two thirds to
+perpetuals, and counts the mix of the recorded futures session: 50% book changes, 40% quotes, 6% aggregate trades, 4%
+candles of one minute. Candles of other intervals, single fills, tickers, mark prices, liquidations come on top.
+
+Binance streams: `aggTrade`, `trade` (spot), `depth@100ms`, `bookTicker`, `kline_<1m..1d>`, `ticker`, `miniTicker`; on
+futures also `markPrice`, `markPrice@1s`, `forceOrder`, `!forceOrder@arr`, `!markPrice@arr`, `!markPrice@arr@1s`. Other
+streams are acknowledged and stay silent. Book changes of a busy symbol come more often than every 100 ms when the rate
+asks for it.
+"""
 
 from __future__ import annotations
 

@@ -16,7 +16,6 @@ from services.exchange_simulator import binance_rest as exchange_rest
 from services.exchange_simulator.binance_rest import ApiError, Query, depth_limit, integer, required_symbol
 from services.exchange_simulator.generator.binance_frames import Digits, Encoder
 from services.exchange_simulator.generator.binance_info import exchange_info
-from services.exchange_simulator.generator.book import snapshot
 from services.exchange_simulator.generator.candles import INTERVALS_US
 from services.exchange_simulator.generator.feed import DAY_US, Feed, lag_us, ticker_at
 from services.exchange_simulator.generator.figures import (
@@ -147,7 +146,7 @@ class GeneratedRest:
     def _depth(self, query: Query, now_us: int) -> object:
         feed = self._feed(query)
         market, digits = feed.market, self._digits(feed)
-        book = snapshot(market, market.step_at(now_us), depth_limit(self._limits, query))
+        book = feed.book.snapshot(market.step_at(now_us), depth_limit(self._limits, query))
         answer: dict[str, Any] = {"lastUpdateId": market.last_update_id(book.step)}
         if self._market == "perp":
             answer |= {"E": now_us // 1000, "T": market.step_time(book.step) // 1000}

@@ -2,12 +2,13 @@
 
 Layers, the upper hiding the lower: nothing beyond the touch; the touch itself with the pattern's quantities; level
 changes of the last steps, each in force for `LIFETIME` steps; and resting levels that never change, one per cell of
-the price grid. `snapshot` computes a book from nothing; `Walker` carries it forward. A test holds the two together.
+the price grid. `Book.snapshot` computes a book from nothing; `Walker` carries it forward. A test compares the two.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from services.exchange_simulator.generator.market import Market, Touch
 from services.exchange_simulator.generator.noise import mix
@@ -16,7 +17,7 @@ from services.exchange_simulator.generator.pattern import Pattern
 LIFETIME = 8
 """For how many steps a level change stands before the level falls back to its resting quantity."""
 
-_TABLE = 4096
+_TABLE = 1024
 _SPREAD = 2_654_435_761
 _MOST_KNOWN = 10_000
 
@@ -129,10 +130,9 @@ class Side:
 class Walker:
     """One book, carried forward step by step."""
 
-    def __init__(self, market: Market, step: int) -> None:
+    def __init__(self, market: Market, resting: Resting, step: int) -> None:
         """Stand after `step`, rebuilt from the level changes that are still in force."""
         self._market = market
-        resting = Resting(market)
         self._bids = Side(resting, -1)
         self._asks = Side(resting, 1)
         self.step = step - LIFETIME
@@ -168,23 +168,6 @@ def level_changes(market: Market, pattern: Pattern, index: int, touch: Touch) ->
     return bids, asks
 
 
-def snapshot(market: Market, step: int, limit: int) -> Snapshot:
-    """Return the best `limit` levels of each side after a step, computed from nothing."""
-    changed_bids: dict[int, int] = {}
-    changed_asks: dict[int, int] = {}
-    for past in range(step - LIFETIME + 1, step + 1):
-        bids, asks = level_changes(market, *market.pattern_step(past), market.touch(past))
-        changed_bids.update(bids)
-        changed_asks.update(asks)
-    touch = market.touch(step)
-    resting = Resting(market)
-    return Snapshot(
-        step,
-        _best_levels(resting, touch.bid, touch.bid_steps, changed_bids, limit, -1),
-        _best_levels(resting, touch.ask, touch.ask_steps, changed_asks, limit, 1),
-    )
-
-
 def _best_levels(
     resting: Resting, best: int, best_steps: int, changed: dict[int, int], limit: int, direction: int
 ) -> list[Level]:
@@ -199,3 +182,34 @@ def _best_levels(
     levels[best] = best_steps
     found = sorted(((ticks, steps) for ticks, steps in levels.items() if steps), reverse=direction < 0)
     return found[:limit]
+
+
+class Book:
+    """The book of one market, at any step."""
+
+    def __init__(self, market: Market) -> None:
+        self._market = market
+
+    @cached_property
+    def _resting(self) -> Resting:
+        return Resting(self._market)
+
+    def walker(self, step: int) -> Walker:
+        """Return the book after a step, to be carried forward."""
+        return Walker(self._market, self._resting, step)
+
+    def snapshot(self, step: int, limit: int) -> Snapshot:
+        """Return the best `limit` levels of each side after a step, computed from nothing."""
+        market, resting = self._market, self._resting
+        changed_bids: dict[int, int] = {}
+        changed_asks: dict[int, int] = {}
+        for past in range(step - LIFETIME + 1, step + 1):
+            bids, asks = level_changes(market, *market.pattern_step(past), market.touch(past))
+            changed_bids.update(bids)
+            changed_asks.update(asks)
+        touch = market.touch(step)
+        return Snapshot(
+            step,
+            _best_levels(resting, touch.bid, touch.bid_steps, changed_bids, limit, -1),
+            _best_levels(resting, touch.ask, touch.ask_steps, changed_asks, limit, 1),
+        )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Protocol
 
-from services.exchange_simulator.generator.book import Change, Walker
+from services.exchange_simulator.generator.book import Book, Change, Walker
 from services.exchange_simulator.generator.candles import INTERVALS_US, Candles
 from services.exchange_simulator.generator.events import (
     BookEvent,
@@ -62,8 +62,9 @@ def lag_us(market: Market) -> int:
 class Steps:
     """Book changes, quotes and trades: one step of the market at a time."""
 
-    def __init__(self, market: Market) -> None:
+    def __init__(self, market: Market, book: Book) -> None:
         self._market = market
+        self._book = book
         self._lag_us = lag_us(market)
         names = {"depth@100ms", "bookTicker", "aggTrade"}
         self.topics = frozenset(names | ({"trade"} if market.listing.market == "spot" else set()))
@@ -111,7 +112,7 @@ class Steps:
 
     def _book_change(self) -> Change:
         if self._walker is None:
-            self._walker = Walker(self._market, self._step - 1)
+            self._walker = self._book.walker(self._step - 1)
         return self._walker.advance()
 
 
@@ -273,10 +274,11 @@ class Feed:
 
     def __init__(self, market: Market) -> None:
         self.market = market
+        self.book = Book(market)
         self.candles = Candles(market)
         self.statistics = Statistics(market)
         self._sources: list[Source] = [
-            Steps(market),
+            Steps(market, self.book),
             CandleUpdates(market, self.candles),
             Tickers(market, self.candles),
         ]

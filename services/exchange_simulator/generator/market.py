@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from services.exchange_simulator.generator.names import Asset, Listing
 from services.exchange_simulator.generator.noise import Noise, key_of, mix, wandering
 from services.exchange_simulator.generator.pattern import (
-    PATTERNS,
     SIZES,
     Pattern,
     Shape,
@@ -108,7 +107,7 @@ class Market:
         self._basis = Noise(mix(self.key, 1), ((60_000_000, 5.0e-5), (3_600_000_000, 1.0e-4)))
         self._basis_level = 2.0e-4 if listing.market == "perp" else 0.0
         self._blocks: dict[int, Block] = {}
-        self._patterns: list[Pattern | None] = [None] * PATTERNS
+        self._patterns: list[Pattern | None] = [None] * self.shape.patterns
 
     def price_at(self, time_us: int) -> float:
         """Return this venue's fair price: the asset's, times the multiplier, plus a small basis of its own."""
@@ -133,7 +132,7 @@ class Market:
             bid=int(self.price_at(start_us) / self.listing.tick),
             spread=_SPREADS[bits & 7],
             factor=1 + (bits >> 8) % _FACTORS,
-            pattern=self._pattern((bits >> 16) % PATTERNS),
+            pattern=self._pattern((bits >> 16) % self.shape.patterns),
         )
 
     def _pattern(self, number: int) -> Pattern:

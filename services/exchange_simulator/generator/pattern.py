@@ -14,14 +14,15 @@ from random import Random
 
 from services.exchange_simulator.generator.noise import key_of
 
-PATTERNS = 16
-"""How many patterns there are for one shape of block."""
-
 SIZES = 256
 """How many different resting quantities a book has; patterns name them by index."""
 
 _FILL_COUNTS = ((0.70, 1), (0.79, 2), (0.85, 3), (0.93, 4), (0.96, 7), (0.98, 11))
 _MOST_FILLS = 17
+_MOST_PATTERNS = 16
+_FEWEST_PATTERNS = 4
+_PATTERN_STEPS = 3_200
+_POOL = 4_096
 _TRADE_SIZES = (1, 1, 1, 1, 2, 2, 2, 3, 3, 5, 5, 8, 13, 21, 34, 80, 150)
 _FAR = 10**9
 """Stands for the high or low of no trade at all."""
@@ -39,6 +40,8 @@ class Shape:
     lost_ids: int
     changes_per_side: float
     trade_spread_us: int
+    patterns: int
+    """How many patterns there are of this shape: fewer of long ones, which vary more in themselves."""
 
     @property
     def trade_ids(self) -> int:
@@ -117,13 +120,14 @@ def shape_of(market: str, events_per_s: float) -> Shape:
         lost_ids=1 if perp else 0,
         changes_per_side=2.0 if perp else 0.25,
         trade_spread_us=90_000 if perp else 3_000,
+        patterns=max(_FEWEST_PATTERNS, min(_MOST_PATTERNS, _PATTERN_STEPS // steps)),
     )
 
 
 def _graded(steps: int) -> int:
-    """Round to two significant digits above 20, so that symbols of like activity share their patterns."""
+    """Round up by at most a 20th, so that symbols of like activity share their patterns."""
     grain = 1
-    while steps // grain >= 50:
+    while steps // grain >= 40:
         grain *= 2
     return -(-steps // grain) * grain
 
@@ -136,7 +140,7 @@ def _fill_counts(trades: int) -> list[int]:
 
 @lru_cache(maxsize=4096)
 def pattern_of(seed: int, shape: Shape, number: int) -> Pattern:
-    """Return one of the `PATTERNS` patterns of a shape."""
+    """Return one of the `shape.patterns` patterns of a shape."""
     chance = Random(key_of("pattern", seed, shape, number))
     grid = [index * shape.block_us // shape.steps for index in range(shape.steps)]
     room = int(0.6 * shape.block_us / shape.steps)
@@ -153,8 +157,8 @@ def pattern_of(seed: int, shape: Shape, number: int) -> Pattern:
         touch=touch,
         bid_size=bid_size,
         ask_size=ask_size,
-        bid_changes=[_changes(shape, chance) for _ in range(shape.steps)],
-        ask_changes=[_changes(shape, chance) for _ in range(shape.steps)],
+        bid_changes=chance.choices(_change_pool(seed, shape.changes_per_side), k=shape.steps),
+        ask_changes=chance.choices(_change_pool(seed, shape.changes_per_side), k=shape.steps),
         update_ids=list(accumulate(widths)),
         id_share=[chance.randrange(256) for _ in range(shape.steps)],
         trades=trades,
@@ -183,15 +187,19 @@ def _touches(steps: int, chance: Random) -> tuple[list[int], list[int], list[int
     return touch, bid, ask
 
 
-def _changes(shape: Shape, chance: Random) -> tuple[tuple[int, int, int], ...]:
-    """Draw the level changes of one side in one step: mostly near the touch, now and then far away."""
-    count = int(shape.changes_per_side) + (chance.random() < shape.changes_per_side % 1)
-    found = []
-    for _ in range(count):
-        distance = chance.randrange(1, 400) if chance.random() < 0.03 else 1 + int(chance.expovariate(1 / 9))
-        size = -1 if chance.random() < 0.2 else chance.randrange(SIZES)
-        found.append((distance, chance.randrange(1024), size))
-    return tuple(found)
+@lru_cache(maxsize=16)
+def _change_pool(seed: int, per_side: float) -> tuple[tuple[tuple[int, int, int], ...], ...]:
+    """Return what patterns draw one side's level changes of a step from: mostly near the touch, a few far away."""
+    chance = Random(key_of("changes", seed, per_side))
+    pool = []
+    for _ in range(_POOL):
+        found = []
+        for _ in range(int(per_side) + (chance.random() < per_side % 1)):
+            distance = chance.randrange(1, 400) if chance.random() < 0.03 else 1 + int(chance.expovariate(1 / 9))
+            size = -1 if chance.random() < 0.2 else chance.randrange(SIZES)
+            found.append((distance, chance.randrange(1024), size))
+        pool.append(tuple(found))
+    return tuple(pool)
 
 
 def _trades(
