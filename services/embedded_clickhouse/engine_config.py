@@ -42,7 +42,9 @@ _ENGINE_DATABASE = "_engine"
 def write_config(folder: Path, settings: EmbeddedClickhouseSettings) -> Path:
     """Write config.xml and users.xml into `folder`, and return the path of config.xml."""
     users = folder / "users.xml"
-    grants = [GRANTS, *(f"TABLE ENGINE ON {name}" for name in ("MergeTree", *TABLE_ENGINES))]
+    grants = [f"GRANT {GRANTS}"]
+    grants += [f"GRANT TABLE ENGINE ON {name}" for name in ("MergeTree", *TABLE_ENGINES)]
+    grants += ["REVOKE DROP DATABASE ON default.*"]  # the engine refuses every connection when it is gone
     const = "".join(f"<{name}><const/></{name}>" for name in FIXED_SETTINGS)
     users.write_text(
         "<clickhouse>\n"
@@ -50,7 +52,7 @@ def write_config(folder: Path, settings: EmbeddedClickhouseSettings) -> Path:
         "  <quotas><default/></quotas>\n"
         "  <users><default>\n"
         "    <password/><networks><ip>::/0</ip></networks><profile>default</profile><quota>default</quota>\n"
-        f"    <grants>{''.join(f'<query>GRANT {grant}</query>' for grant in grants)}</grants>\n"
+        f"    <grants>{''.join(f'<query>{grant}</query>' for grant in grants)}</grants>\n"
         "  </default></users>\n"
         "</clickhouse>\n"
     )

@@ -190,6 +190,8 @@ def test_no_statement_writes_a_file(server: ClickhouseServer, tmp_path: Path, st
         ("CREATE FUNCTION f AS x -> x", 497),
         ("CREATE USER u", 497),
         ("SYSTEM SHUTDOWN", 497),
+        ("DROP DATABASE default", 497),
+        ("RENAME DATABASE default TO gone", 497),
         ("SELECT 1; DROP TABLE t", 62),
         ("INSERT INTO t SETTINGS max_threads = 1; DROP TABLE t; INSERT INTO t FORMAT CSV\n1,x", 62),
         ("INSERT INTO t SELECT * FROM input('a UInt8) ENGINE = Memory --') FORMAT CSV\n1", 62),
