@@ -26,35 +26,17 @@ _COUNT_EVERY_S = 1.0
 
 
 def pick(settings: CollectorSettings, markets: Mapping[tuple[str, str], Market]) -> list[Market]:
-    """Return the markets that the settings name. Raises SettingsError for a name that does not exist."""
-    exchanges = sorted({exchange for exchange, _ in markets})
-    for exchange in settings.exchanges:
-        if exchange not in exchanges:
-            raise SettingsError(
-                f"{settings.variable('exchanges')} names {exchange!r}; allowed are {', '.join(exchanges)}"
-            )
-    names = sorted({market for exchange, market in markets if exchange in settings.exchanges})
-    for name in settings.markets:
-        if name not in names:
-            raise SettingsError(f"{settings.variable('markets')} names {name!r}; allowed are {', '.join(names)}")
+    """Return the markets that the settings name. Raises SettingsError when there is none."""
     picked = [
         market
         for (exchange, name), market in markets.items()
         if exchange in settings.exchanges and (not settings.markets or name in settings.markets)
     ]
     if not picked:
-        raise SettingsError(f"{settings.variable('exchanges')} names no exchange; allowed are {', '.join(exchanges)}")
-    channels = {name for market in picked for name in (*market.channels, *market.polls)}
-    for name in settings.channels:
-        if name not in channels:
-            raise SettingsError(
-                f"{settings.variable('channels')} names {name!r}; allowed are {', '.join(sorted(channels))}"
-            )
-    keys = sorted(f"{exchange}.{name}" for exchange, name in markets)
-    for field in ("ws_urls", "rest_urls"):
-        for key in getattr(settings, field):
-            if key not in keys:
-                raise SettingsError(f"{settings.variable(field)} names {key!r}; allowed are {', '.join(keys)}")
+        raise SettingsError(
+            f"{settings.variable('exchanges')} and {settings.variable('markets')} leave nothing to collect; "
+            f"there are {', '.join('.'.join(key) for key in sorted(markets))}"
+        )
     return picked
 
 

@@ -5,11 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
+from services.shared.exchanges.registry import MARKETS
 from services.shared.runtime.settings import Names, Settings
 
 GIB = 1024**3
+
+_KEYS = {f"{exchange}.{market}" for exchange, market in MARKETS}
+_NAMES: dict[str, set[str]] = {
+    "exchanges": {exchange for exchange, _ in MARKETS},
+    "markets": {market for _, market in MARKETS},
+    "channels": {name for market in MARKETS.values() for name in (*market.channels, *market.polls)},
+    "ws_urls": _KEYS,
+    "rest_urls": _KEYS,
+}
+"""What the fields that name something may name."""
 
 
 class CollectorSettings(Settings):
@@ -64,6 +75,24 @@ class CollectorSettings(Settings):
     request_share: float = Field(0.8, gt=0, le=1, description="Share of an exchange's own limits that is used.")
     request_timeout_s: float = Field(10.0, gt=0, description="Seconds within which a REST request must be answered.")
     polls: bool = Field(True, description="Whether REST statistics (open interest, ratios, ...) are polled.")
+
+    @field_validator("exchanges", "markets", "channels", "ws_urls", "rest_urls")
+    @classmethod
+    def _known(cls, value: Names | dict[str, str], info: ValidationInfo) -> Names | dict[str, str]:
+        allowed = _NAMES[info.field_name or ""]
+        for name in value:
+            if name not in allowed:
+                raise ValueError(f"{name!r} does not exist; there are {', '.join(sorted(allowed))}")
+        return value
+
+    @field_validator("ws_urls", "rest_urls")
+    @classmethod
+    def _addresses(cls, value: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        schemes = ("ws://", "wss://") if info.field_name == "ws_urls" else ("http://", "https://")
+        for url in value.values():
+            if not url.startswith(schemes):
+                raise ValueError(f"{url!r} must begin with {' or '.join(schemes)}")
+        return value
 
     @property
     def spool_dir(self) -> Path:

@@ -1,0 +1,190 @@
+"""A market's REST side against a small exchange in the test: instruments, snapshots, polls, errors, limits."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import WSMsgType, web
+
+from schemas.frames import RawFrame, unpack
+from services.collector.market import MarketCollector
+from services.collector.outbox import Outbox
+from services.collector.pacing import Budget
+from services.collector.settings import CollectorSettings
+from services.shared.exchanges.binance_perp import BINANCE_PERP
+from services.shared.exchanges.declaration import Market
+from services.shared.runtime import logs
+from services.shared.runtime.http import Http
+
+
+def listing(*bases: str) -> str:
+    symbols = [
+        {
+            "symbol": f"{base}USDT",
+            "status": "TRADING",
+            "baseAsset": base,
+            "quoteAsset": "USDT",
+            "contractType": "PERPETUAL",
+            "filters": [],
+        }
+        for base in bases
+    ]
+    return json.dumps({"serverTime": 1, "symbols": symbols})
+
+
+class Exchange:
+    """Answers what `answers` holds for a path, one after the other; the last one stays."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, list[web.Response | str]] = {}
+        self.asked: list[str] = []
+        self.streams: list[str] = []
+        self.base = ""
+
+    async def get(self, request: web.Request) -> web.Response:
+        self.asked.append(request.raw_path)
+        queue = self.answers[request.path]
+        found = queue.pop(0) if len(queue) > 1 else queue[0]
+        return web.Response(text=found, content_type="application/json") if isinstance(found, str) else found
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        socket: web.WebSocketResponse[bool] = web.WebSocketResponse()
+        await socket.prepare(request)
+        async for message in socket:
+            if message.type is WSMsgType.TEXT:
+                asked = json.loads(message.data)
+                self.streams += asked["params"]
+                await socket.send_str(json.dumps({"result": None, "id": asked["id"]}))
+        return socket
+
+
+@pytest.fixture
+async def exchange() -> AsyncIterator[Exchange]:
+    made = Exchange()
+    app = web.Application()
+    app.add_routes([web.get("/{route}/stream", made.stream), web.get("/{path:.*}", made.get)])
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    made.base = f"127.0.0.1:{runner.addresses[0][1]}"
+    yield made
+    await runner.cleanup()
+
+
+class Rig:
+    def __init__(self, market: MarketCollector, outbox: Outbox) -> None:
+        self.market = market
+        self._outbox = outbox
+        self._frames: list[RawFrame] = []
+
+    def frames(self, channel: str) -> list[RawFrame]:
+        self._outbox.pack()
+        batch = self._outbox.peek(10**6, 10**9)
+        self._outbox.pop(len(batch))
+        self._frames += [frame for packed in batch for frame in unpack(*packed.message)]
+        return [frame for frame in self._frames if frame.channel == channel]
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        while not condition():  # noqa: ASYNC110 - the condition is about what many tasks do
+            await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def collecting(
+    exchange: Exchange, data_dir: Path, declared: Market = BINANCE_PERP, **values: Any
+) -> AsyncIterator[Rig]:
+    settings = CollectorSettings.load(
+        data_dir=data_dir,
+        ws_urls={"binance.perp": f"ws://{exchange.base}"},
+        rest_urls={"binance.perp": f"http://{exchange.base}"},
+        **{"universe": "all-usdt-perpetuals", "channels": ("depth",), **values},
+    )
+    outbox = Outbox(10**9, lambda: None)
+    stop = asyncio.Event()
+    async with Http(5) as http:
+        log = logs.configure(settings, "test")
+        market = MarketCollector(declared, settings, outbox, http, log, Budget(100, 10**9), lambda: None)
+        task = asyncio.create_task(market.run(stop))
+        try:
+            yield Rig(market, outbox)
+        finally:
+            stop.set()
+            await task
+
+
+INFO, DEPTH, INTEREST = "/fapi/v1/exchangeInfo", "/fapi/v1/depth", "/fapi/v1/openInterest"
+
+
+async def test_no_error_page_is_ever_data_and_instruments_are_waited_for(exchange: Exchange, tmp_path: Path) -> None:
+    html = "<html>maintenance</html>"
+    exchange.answers = {
+        INFO: [web.Response(status=502, text=html), html, '{"symbols": 5}', listing("BTC")],
+        DEPTH: [web.Response(status=503, text="Service Unavailable"), '{"lastUpdateId":1,"bids":[],"asks":[]}'],
+    }
+    async with collecting(exchange, tmp_path) as rig:
+        await rig.until(lambda: len(rig.frames("depth_snapshot")) == 1)
+        assert rig.market.ready
+    instruments = rig.frames("instruments")
+    # A JSON answer that is no instrument list is kept, for the normaliser to refuse, but not believed.
+    assert Counter(frame.body for frame in instruments) == {b'{"symbols": 5}': 16, listing("BTC").encode(): 16}
+    [snapshot] = rig.frames("depth_snapshot")
+    assert (snapshot.symbol, snapshot.request) == ("BTC-USDT-PERP", "/fapi/v1/depth?symbol=BTCUSDT&limit=1000")
+    assert exchange.asked.count("/fapi/v1/depth?symbol=BTCUSDT&limit=1000") == 2
+
+
+async def test_a_new_listing_is_collected_and_an_unchanged_list_is_not_repeated(
+    exchange: Exchange, tmp_path: Path
+) -> None:
+    same = [listing("BTC")] * 5
+    exchange.answers = {INFO: [*same, listing("BTC", "币安人生")], DEPTH: ['{"lastUpdateId":1,"bids":[],"asks":[]}']}
+    async with collecting(exchange, tmp_path, instruments_every_s=0.02) as rig:
+        await rig.until(lambda: len(rig.frames("depth_snapshot")) == 2 and rig.market.ready)
+    assert Counter(frame.body for frame in rig.frames("instruments")) == {
+        listing("BTC").encode(): 16,
+        listing("BTC", "币安人生").encode(): 16,
+    }
+    assert exchange.streams == ["btcusdt@depth@100ms", "币安人生usdt@depth@100ms"]
+    assert [frame.symbol for frame in rig.frames("depth_snapshot")] == ["BTC-USDT-PERP", "币安人生-USDT-PERP"]
+    assert rig.frames("depth_snapshot")[1].request == (
+        "/fapi/v1/depth?symbol=%E5%B8%81%E5%AE%89%E4%BA%BA%E7%94%9FUSDT&limit=1000"
+    )
+
+
+async def test_a_ban_pauses_everything_for_as_long_as_it_says(exchange: Exchange, tmp_path: Path) -> None:
+    banned = web.Response(
+        status=418, text='{"code":-1003,"msg":"banned"}', headers={"Retry-After": "600", "X-MBX-USED-WEIGHT-1M": "2400"}
+    )
+    exchange.answers = {INFO: [banned]}
+    async with collecting(exchange, tmp_path) as rig:
+        await rig.until(lambda: len(rig.market.rest.requests) == 1 and len(exchange.asked) == 1)
+        budget = rig.market.rest.requests.budget
+        assert 599_000_000 < budget.paused_until_us - budget._spent[-1][0] < 601_000_000
+        assert isinstance(rig.market.rest.requests.take(budget.paused_until_us - 1), int)
+    assert exchange.asked == [INFO]
+    assert rig.frames("instruments") == []
+
+
+async def test_polls_go_through_every_symbol_and_a_refused_one_stops_nothing(
+    exchange: Exchange, tmp_path: Path
+) -> None:
+    fast = replace(BINANCE_PERP.polls["open_interest"], every_s=0.05)
+    market = replace(BINANCE_PERP, polls={**BINANCE_PERP.polls, fast.name: fast})
+    refused = web.Response(status=400, text='{"code":-1121,"msg":"Invalid symbol."}')
+    exchange.answers = {
+        INFO: [listing("BTC", "ETH")],
+        INTEREST: [refused, '{"symbol":"x","openInterest":"1","time":1}'],
+    }
+    async with collecting(exchange, tmp_path, market, channels=("open_interest",)) as rig:
+        await rig.until(lambda: len(rig.frames("open_interest")) >= 4)
+        assert rig.market.ready, "there is nothing to subscribe to"
+    symbols = [frame.symbol for frame in rig.frames("open_interest")]
+    assert symbols[:4] == ["ETH-USDT-PERP", "BTC-USDT-PERP", "ETH-USDT-PERP", "BTC-USDT-PERP"]
+    assert exchange.asked[1:4] == [f"{INTEREST}?symbol={name}USDT" for name in ("BTC", "ETH", "BTC")]
