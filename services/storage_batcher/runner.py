@@ -176,7 +176,9 @@ class Runner:
     async def _check(self, reader: Reader | None) -> None:
         """See how far the stream goes, and whether the ring or a crash of the server has taken something away."""
         first, end = await self._bus.bounds(streams.MD)
-        if reader is not None:
+        if reader is None:
+            self._caught_up = True  # others read; how far they have come stands in their entries
+        else:
             if end < reader.last:
                 raise Broken(
                     f"stream {streams.MD.name} ends at {end}, before message {reader.last} that was read from it: "
