@@ -138,7 +138,7 @@ def force_order(data: Row) -> list[tuple[str, Row]]:
         "timestamp": order["T"] * 1000,
         **numbers(order, price="ap", quantity="z", order_price="p", order_quantity="q", last_quantity="l"),
         "side": order["S"].lower(),
-        "status": order["X"],
+        "status": order["X"].lower(),
     }
     return [("liquidation", row)]
 

@@ -301,7 +301,7 @@ def _liquidation(event: LiquidationEvent, scales: Scales) -> Row:
         order.limit_ticks * scales.price,
         order.steps * scales.quantity,
         order.last_steps * scales.quantity,
-        "FILLED",
+        "filled",
         event.sent_us,
     )
 
