@@ -49,10 +49,13 @@ class Truncate(Fault, tag="truncate"):
 
 
 class Insert(Fault, tag="insert"):
-    """Send what no exchange sent, `frame` as text or `frame_base64` as bytes, on one of the open connections."""
+    """Send what no exchange sent, `frame` as text or `frame_base64` as bytes: at once on one of the open connections,
+    or right behind the next frame that contains `behind`, on its connection.
+    """
 
     frame: str | None = None
     frame_base64: str | None = None
+    behind: str = ""
 
     def payload(self) -> bytes:
         """Return the bytes to send. Raises ValueError unless exactly one of the two is given."""
@@ -111,6 +114,7 @@ class MarketFaults:
         self.stalled_until_us = 0
         self._frames: list[Drop | Truncate] = []
         self._inserts: list[bytes] = []
+        self._behind: list[tuple[bytes, bytes]] = []
         self._refuse: list[Refuse] = []
         self._reject: list[Reject] = []
 
@@ -119,6 +123,8 @@ class MarketFaults:
         match fault:
             case Drop() | Truncate():
                 self._frames.append(msgspec.structs.replace(fault))
+            case Insert() if fault.behind:
+                self._behind.append((fault.behind.encode(), fault.payload()))
             case Insert():
                 self._inserts.append(fault.payload())
             case Stall():
@@ -155,18 +161,19 @@ class MarketFaults:
         return bool(self._inserts)
 
     def spoil(self, frames: Sequence[bytes]) -> Sequence[bytes]:
-        """Drop and truncate what is to be dropped and truncated among these frames."""
-        if not self._frames:
+        """Drop, truncate and insert what is to be dropped, truncated and inserted among these frames."""
+        if not self._frames and not self._behind:
             return frames
         left: list[bytes] = []
         for frame in frames:
+            follows = [item for item in self._behind if item[0] in frame]
+            self._behind = [item for item in self._behind if item not in follows]
             fault = next((fault for fault in self._frames if fault.match.encode() in frame), None)
             if fault is None:
                 left.append(frame)
-                continue
-            _use(self._frames, fault)
-            if isinstance(fault, Truncate):
+            elif isinstance(_use(self._frames, fault), Truncate):
                 left.append(frame[: len(frame) // 2])
+            left += (payload for _, payload in follows)
         return left
 
 
