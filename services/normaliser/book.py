@@ -156,11 +156,11 @@ class Book:
 
     def _fill(self, side: Side, pairs: list[Pair]) -> None:
         """Put levels into an empty side; they come best first, as a rule."""
-        decimals = self._decimals = max(self._decimals, max((_decimals(price) for price, _ in pairs), default=0))
-        sign = side.sign
-        keys = [sign * int(price.replace(b".", b"")) for price, _ in reversed(pairs)]
-        regular = all(_decimals(price) == decimals for price, _ in pairs)
-        if regular and all(map(lt, keys, keys[1:])) and all(quantity.strip(b"0.") for _, quantity in pairs):
+        forms = {len(price.partition(b".")[2]) for price, _ in pairs}
+        self._refine(max(forms, default=0))
+        keys = [side.sign * int(price.replace(b".", b"")) for price, _ in reversed(pairs)]
+        sorted_once = all(map(lt, keys, keys[1:])) and all(quantity.strip(b"0.") for _, quantity in pairs)
+        if forms == {self._decimals} and sorted_once:
             side.keys = keys
             side.pieces = [price + b'","' + quantity for price, quantity in reversed(pairs)]
         else:
@@ -190,15 +190,15 @@ class Book:
                 pieces.insert(at, price + b'","' + quantity)
 
     def _apply_in_order(self, side: Side, pairs: list[Pair]) -> None:
-        finest = max((_decimals(price) for price, _ in pairs), default=0)
-        if finest > self._decimals:
-            self._refine(finest)
+        self._refine(max((_decimals(price) for price, _ in pairs), default=0))
         for price, quantity in pairs:
             key = side.sign * int(price.replace(b".", b"")) * 10 ** (self._decimals - _decimals(price))
             side.set(key, price + b'","' + quantity if quantity.strip(b"0.") else None)
 
     def _refine(self, decimals: int) -> None:
-        """Count in finer steps from now on: the exchange has begun to write more decimal places."""
+        """Count in steps of so many decimal places from now on, if these are finer."""
+        if decimals <= self._decimals:
+            return
         factor = 10 ** (decimals - self._decimals)
         self._decimals = decimals
         for side in (self._bids, self._asks):

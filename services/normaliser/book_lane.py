@@ -27,7 +27,7 @@ class BookLane(Lane):
 
     def __init__(self, desk: Desk, exchange: str, market: str, symbol: str, channel: Channel, rule: BookRule) -> None:
         super().__init__(desk, exchange, market, symbol, channel)
-        self.rule = rule
+        self._first, self._following = rule.first, rule.following
         self.tail: records.BookChange | None = None
         """The last change that came, in step or not."""
         self.book: Book | None = None
@@ -49,7 +49,13 @@ class BookLane(Lane):
         assert isinstance(record, records.BookChange)
         tail = self.tail
         if tail is not None:
-            verdict = self._judge(tail, record)
+            verdict = (
+                self._take_over(tail, record)
+                if self.overlap
+                else self._following(
+                    tail.last_sequence, record.first_sequence, record.last_sequence, record.previous_sequence
+                )
+            )
             if verdict is IGNORE:
                 self._old(tail, record)
                 return
@@ -63,21 +69,19 @@ class BookLane(Lane):
         else:
             self._hold(record)
 
-    def _judge(self, tail: records.BookChange, change: records.BookChange) -> Verdict:
-        if not self.overlap:
-            return self._follows(tail.last_sequence, change)
-        # Two connections cut the same updates at different places, and quantities are absolute: a new leader's change
-        # joins when it begins in what the old leader told and ends past it.
+    def _take_over(self, tail: records.BookChange, change: records.BookChange) -> Verdict:
+        """Judge a new leader's change by what the old one told.
+
+        Two connections cut the same updates at different places, and quantities are absolute: a change joins when it
+        begins in what the old leader told and ends past it.
+        """
         if change.last_sequence <= tail.last_sequence:
             return IGNORE
         self.overlap = False
         return _joins(tail.last_sequence, change)
 
-    def _follows(self, sequence: int, change: records.BookChange) -> Verdict:
-        return self.rule.following(sequence, change.first_sequence, change.last_sequence, change.previous_sequence)
-
     def _begins(self, sequence: int, change: records.BookChange) -> Verdict:
-        return self.rule.first(sequence, change.first_sequence, change.last_sequence, change.previous_sequence)
+        return self._first(sequence, change.first_sequence, change.last_sequence, change.previous_sequence)
 
     def _old(self, tail: records.BookChange, change: records.BookChange) -> None:
         """A change that ends before the last one: told by the old leader, or told twice, or sent out of order."""

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import base64
 import heapq
+import zlib
 from collections.abc import Iterable, Mapping
+
+import msgspec
 
 from schemas import frames as raw
 from schemas import records, subjects
-from schemas.errors import BadFrame
+from schemas.errors import BadFrame, UnknownSymbol
 from schemas.frames import RawFrame
 from services.normaliser.book_lane import BookLane
 from services.normaliser.desk import CoreOptions, Counters, Desk, LaneKey, Output, Resync
-from services.normaliser.lane import Lane, NumberedLane, PollLane, QuoteLane
+from services.normaliser.lane import Lane
 from services.normaliser.listings import Listings
+from services.normaliser.numbered_lanes import NumberedLane, QuoteLane
+from services.normaliser.poll_lane import PollLane
 from services.normaliser.saving import (
     SavedPartition,
     SavedUnit,
@@ -39,6 +44,9 @@ __all__ = ["CoreOptions", "Output", "PartitionCore", "Resync"]
 SERVICE = "normaliser"
 
 PARTITION_UNIT = "partition"
+_REMEMBERED = 256
+"""Connections whose last frame number is kept beside the instruments' own."""
+
 _SIGNS_OF_LIFE = ("opened", "subscribed", "alive")
 
 _LANES: Mapping[str, type[Lane]] = {
@@ -112,9 +120,12 @@ class PartitionCore:
         return tray
 
     def lost(self, first: int, last: int) -> None:
-        """RAW discarded these sequences before they were read: the gaps come out with the next message."""
+        """RAW discarded these sequences before they were read: the gaps come out with the next message.
+
+        Called on a restored core, before the first message that RAW still holds. State saved past `last` lost nothing.
+        """
         for unit in self._units.values():
-            for lane in unit.lanes.values():
+            for lane in unit.lanes.values() if unit.seen < last else ():
                 lane.lose(f"RAW messages {first} to {last} were discarded before they were read")
 
     def _frame(self, frame: RawFrame) -> None:
@@ -136,12 +147,17 @@ class PartitionCore:
         if link is None:
             desk.counters.duplicates += 1
             return
-        found = lane.channel.parse(frame, self._listings.of(frame.exchange, frame.market))
-        lane.deliver(link, found, frame.received_at)  # type: ignore[arg-type]  # a channel yields no snapshots
+        found = lane.parse(frame, self._listings.of(frame.exchange, frame.market))
+        if link is lane.leader:
+            for record in found:
+                lane.accept(record)  # type: ignore[arg-type]  # a channel yields no snapshots
+        else:
+            lane.keep(link, found, frame.received_at)  # type: ignore[arg-type]
 
     def _route(self, frame: RawFrame) -> Lane | None:
         """Find the way of a frame that is not of a known lane: make the lane, or do what the frame says."""
-        market = self._markets.get((frame.exchange, frame.market))
+        market_key = (frame.exchange, frame.market)
+        market = self._markets.get(market_key)
         if market is None:
             raise BadFrame(f"no market {frame.exchange} {frame.market} is known")
         if frame.channel == subjects.SESSION:
@@ -158,6 +174,8 @@ class PartitionCore:
         channel = market.channels.get(frame.channel)
         if channel is None:
             raise BadFrame(f"{frame.exchange} {frame.market} has no channel {frame.channel!r}")
+        if frame.symbol not in self._listings.of(*market_key).by_symbol and frame.symbol != subjects.ALL:
+            raise UnknownSymbol(f"{frame.symbol!r} is on no instrument list of {frame.exchange} {frame.market}")
         return self._lane(market, frame.symbol, channel)
 
     def _unit(self, exchange: str, market: str, symbol: str) -> _Unit:
@@ -205,7 +223,10 @@ class PartitionCore:
         if frame.number <= self._numbers.get(frame.connection, -1):
             self._desk.counters.duplicates += 1
             return False
+        self._numbers.pop(frame.connection, None)
         self._numbers[frame.connection] = frame.number
+        if len(self._numbers) > _REMEMBERED:
+            del self._numbers[next(iter(self._numbers))]
         return True
 
     def _ring(self, connection: str, now: int) -> None:
@@ -253,6 +274,7 @@ class PartitionCore:
                     self._tell(lane, event, name, now)
         if event.event == "closed":
             self._desk.alarms.pop(name, None)
+            self._desk.heard.pop(name, None)
         self._put_out(frame, event)
 
     def _tell(self, lane: Lane, event: raw.SessionEvent, name: str, now: int) -> None:
@@ -351,29 +373,38 @@ class PartitionCore:
         )
 
     def restore(self, units: Mapping[str, bytes]) -> int:
-        """Take saved units back; return the RAW sequence after which reading must begin. 0 when nothing was saved."""
+        """Take saved units back; return the RAW sequence after which reading must begin.
+
+        0, the beginning, when nothing was saved, or when what was saved cannot be read (another version's state): RAW
+        alone rebuilds everything.
+        """
         if PARTITION_UNIT not in units:
             return 0
-        partition = unpack_partition(units[PARTITION_UNIT])
+        try:
+            partition = unpack_partition(units[PARTITION_UNIT])
+            instruments = {key: unpack_unit(value) for key, value in units.items() if key != PARTITION_UNIT}
+        except (zlib.error, msgspec.DecodeError):
+            return 0
         self._partition_seen = partition.raw_sequence
         self._numbers = partition.numbers
         self._now = partition.now
         self._listings.load(unpack_listing(partition.listing))
         births = [born - 1 for key, born in partition.unsaved.items() if key not in units]
         resume = min([partition.raw_sequence, *births])
-        for key, value in units.items():
-            if key != PARTITION_UNIT:
-                saved = unpack_unit(value)
-                self._restore_unit(saved)
-                resume = min(resume, saved.raw_sequence)
+        for saved in instruments.values():
+            self._restore_unit(saved)
+            resume = min(resume, saved.raw_sequence)
         return resume
 
     def _restore_unit(self, saved: SavedUnit) -> None:
         unit = self._unit(saved.exchange, saved.market, saved.symbol)
         unit.seen, unit.saved = saved.raw_sequence, True
-        market = self._markets[saved.exchange, saved.market]
+        market = self._markets.get((saved.exchange, saved.market))
+        if market is None:
+            return
         for name, lane in saved.lanes.items():
-            load_lane(self._lane(market, saved.symbol, market.channels[name]), lane)
+            if name in market.channels:
+                load_lane(self._lane(market, saved.symbol, market.channels[name]), lane)
         for name, poll in saved.polls.items():
             unit.polls[name] = PollLane(self._desk)
             load_poll(unit.polls[name], poll)

@@ -47,6 +47,7 @@ class Lane:
         self.market = market
         self.symbol = symbol
         self.channel = channel
+        self.parse = channel.parse
         self.leader: Link | None = None
         self.links: dict[str, Link] = {}
         self.ended: dict[str, int] = {}
@@ -72,19 +73,27 @@ class Lane:
         name, number = frame.connection, frame.number
         link = self.links.get(name)
         if link is None:
-            if number <= self.ended.get(name, -1):
+            last = self.ended.get(name)
+            if last is not None and number <= last:
                 return None
+            if last is not None and self.leader is not None:
+                self.ended[name] = number
+                return Link(name, frame.received_at, number)  # taken for gone too early: it leads no more
             link = self.join(name, frame.received_at)
         elif number <= link.number:
             return None
         link.number = number
         return link
 
-    def deliver(self, link: Link, found: Sequence[records.Record], received_at: int) -> None:
-        """Take the records of one frame."""
-        if link is self.leader:
+    def keep(self, link: Link, found: Sequence[records.Record], received_at: int) -> None:
+        """Keep the records of a connection that does not lead aside.
+
+        What it heard before the leader began, the leader cannot tell: that goes out at once. It happens when a killed
+        collector's frames reach RAW late.
+        """
+        if self.leader is not None and received_at < self.leader.since:
             for record in found:
-                self.accept(record)
+                self.desk.emit(record)
             return
         link.aside.extend(found)
         self.look_at_leader(received_at)
@@ -109,7 +118,7 @@ class Lane:
         """Whether `record` is `last` once more."""
         if isinstance(record, records.Candle):
             return record.timestamp <= last.timestamp
-        return _sent(record) == _sent(last) and _same(record, last)
+        return _sent(record) == _sent(last) and same(record, last)
 
     def passed(self, record: records.Record, last: records.Record) -> bool:
         """Whether another connection has already told what `record`, of a new leader, tells."""
@@ -280,143 +289,13 @@ class Lane:
             self.desk.emit_gap(gap_of(self.place(kind), hole, received_at=record.received_at, before=before))
 
 
-class NumberedLane(Lane):
-    """Trades, whose numbers have no holes: a jump is a gap, known exactly; a number not above the last, old."""
-
-    def accept(self, record: records.Record) -> None:
-        """Put the leader's next trade out, with the gap before it if numbers were skipped."""
-        assert isinstance(record, records.Trade)
-        last = self.last.get(record.KIND)
-        number = record.sequence
-        if number is not None and isinstance(last, records.Trade) and last.sequence is not None:
-            if number <= last.sequence:
-                self.desk.counters.duplicates += 1
-                return
-            if self.holes:
-                self.settle(record.KIND, record)
-            elif number != last.sequence + 1:
-                self._skipped(last, last.sequence, record, number)
-        elif self.holes:
-            self.settle(record.KIND, record)
-        self.last[record.KIND] = record
-        self.desk.emit(record)
-
-    def _skipped(self, last: records.Trade, last_number: int, record: records.Trade, number: int) -> None:
-        hole = Hole(
-            gap_type="sequence",
-            evidence=f"id {number} follows {last_number}",
-            detected=record.received_at,
-            lost_from=last.received_at,
-            lost_to=record.received_at,
-            after=last.timestamp - 1,
-            last_sequence=last_number,
-        )
-        place = self.place(record.KIND)
-        self.desk.emit_gap(
-            gap_of(
-                place,
-                hole,
-                received_at=record.received_at,
-                before=record.timestamp + 1,
-                last_missing=number - 1,
-            )
-        )
-
-    def passed(self, record: records.Record, last: records.Record) -> bool:
-        """Whether a trade's number is not above the last one's."""
-        return _number(record) <= _number(last)
-
-    def said(self, record: records.Record, last: records.Record) -> bool:
-        """Whether `record` is `last` once more."""
-        return _number(record) == _number(last)
-
-    def moment(self, record: records.Record) -> int:
-        """Return the match time."""
-        return record.timestamp
-
-    def last_number(self, kind: str) -> int | None:
-        """Return the last trade's number."""
-        last = self.last.get(kind)
-        return last.sequence if isinstance(last, records.Trade) else None
-
-    def settle(self, kind: str, record: records.Record) -> None:
-        """Publish a hole once more: the numbers say exactly what was missed, or that nothing was."""
-        hole = self.holes.get(kind)
-        assert isinstance(record, records.Trade)
-        if hole is None or hole.last_sequence is None or record.sequence is None:
-            super().settle(kind, record)
-            return
-        del self.holes[kind]
-        missing = record.sequence - 1 - hole.last_sequence
-        self.desk.emit_gap(
-            gap_of(
-                self.place(kind),
-                hole,
-                received_at=record.received_at,
-                before=record.timestamp + 1,
-                last_missing=record.sequence - 1 if missing else None,
-                status="open" if missing else "filled",
-                evidence=None if missing else f"ids {hole.last_sequence} and {record.sequence} are contiguous",
-            )
-        )
-
-
-class QuoteLane(Lane):
-    """Quotes: numbered, though not without holes."""
-
-    def said(self, record: records.Record, last: records.Record) -> bool:
-        """Whether `record` is `last` once more."""
-        return _number(record) == _number(last) and _same(record, last)
-
-    def passed(self, record: records.Record, last: records.Record) -> bool:
-        """Whether a quote's number is not above the last one's."""
-        return _number(record) <= _number(last)
-
-    def moment(self, record: records.Record) -> int:
-        """Return the match time, or our receive time where the exchange gives none."""
-        return record.timestamp
-
-
 def _sent(record: records.Record) -> int:
     sent: int | None = getattr(record, "sent_at", None)
     return record.timestamp if sent is None else sent
 
 
-def _number(record: records.Record) -> int:
-    number: int | None = getattr(record, "sequence", None)
-    return -1 if number is None else number
-
-
-def _same(record: records.Record, last: records.Record) -> bool:
+def same(record: records.Record, last: records.Record) -> bool:
     """Whether two records are equal in all that the exchange said."""
     if record.timestamp_source == "received":
         last = msgspec.structs.replace(last, timestamp=record.timestamp)
     return record == msgspec.structs.replace(last, received_at=record.received_at)
-
-
-class PollLane:
-    """Polled statistics: rows come again with every answer, and are known by the exchange's stamp."""
-
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
-        self.numbers: dict[str, int] = {}
-        self.last: dict[str, int] = {}
-
-    def fresh(self, frame: RawFrame) -> bool:
-        """Whether a frame was not seen before; remembers it."""
-        if frame.number <= self.numbers.get(frame.connection, -1):
-            return False
-        self.numbers.pop(frame.connection, None)
-        self.numbers[frame.connection] = frame.number
-        if len(self.numbers) > _REMEMBERED:
-            del self.numbers[next(iter(self.numbers))]
-        return True
-
-    def deliver(self, found: Sequence[records.Record]) -> None:
-        """Put out the rows that are newer than the last one."""
-        for record in found:
-            if record.timestamp <= self.last.get(record.KIND, -1):
-                self.desk.counters.duplicates += 1
-                continue
-            self.last[record.KIND] = record.timestamp
-            self.desk.emit(record)

@@ -12,7 +12,8 @@ from schemas import records
 from services.normaliser.book import Book, SavedBook
 from services.normaliser.book_lane import BookLane
 from services.normaliser.gaps import Hole
-from services.normaliser.lane import Lane, Link, PollLane
+from services.normaliser.lane import Lane, Link
+from services.normaliser.poll_lane import PollLane
 
 
 class SavedLink(msgspec.Struct):

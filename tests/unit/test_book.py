@@ -80,6 +80,14 @@ def test_a_book_is_crossed_when_its_best_bid_is_not_below_its_best_ask() -> None
     assert book.crossed()
 
 
+def test_sides_written_with_different_decimal_places_are_compared_as_numbers() -> None:
+    book = Book(1, raw([("99.5", "1")]), raw([("99.75", "1")]), 1000)
+    assert not book.crossed()
+    book.change(2, raw([("99.750", "2")]), raw([]))
+    assert book.crossed()
+    assert bytes(book.top(2)[0]) == b'[["99.750","2"],["99.5","1"]]'
+
+
 def test_far_levels_are_given_up_and_no_longer_claimed() -> None:
     levels = [(str(price), "1") for price in range(5_000, 4_000, -1)]
     book = Book(1, raw(levels), raw([]), 1_000)

@@ -120,3 +120,23 @@ def test_nothing_saved_means_reading_from_the_beginning() -> None:
 def test_an_unknown_unit_is_refused_by_name() -> None:
     with pytest.raises(KeyError, match="binance/perp/NO"):
         Rig().core.save("binance/perp/NO")
+
+
+def test_state_that_cannot_be_read_means_reading_from_the_beginning() -> None:
+    rig = Rig()
+    rig.trade(1, at=1)
+    saved = {key: rig.core.save(key) for key in rig.core.units()}
+    for key in saved:
+        assert PartitionCore(rig.part, MARKETS).restore(saved | {key: b"of another version"}) == 0
+
+
+def test_what_the_ring_discarded_behind_a_saved_state_is_a_gap() -> None:
+    rig = Rig()
+    rig.trade(10, at=1)
+    saved = {key: rig.core.save(key) for key in rig.core.units()}
+    rig.core = PartitionCore(rig.part, MARKETS)
+    after = rig.core.restore(saved)
+    rig.core.lost(after + 1, after + 50)
+    rig.sequence = after + 50
+    gap, known, trade = rig.trade(15, at=5)
+    assert (gap["gap_type"], known["first_missing"], known["last_missing"], trade["sequence"]) == ("ring", 11, 14, 15)

@@ -152,3 +152,15 @@ def test_what_the_ring_discarded_is_a_gap_of_every_live_channel() -> None:
     assert (known["gap_id"], known["first_missing"], known["last_missing"]) == (gap["gap_id"], 11, 14)
     assert known["lost_to"] == START + 5 * SECOND
     assert after["sequence"] == 15
+
+
+def test_frames_of_a_killed_collector_that_reach_raw_late_are_told_all_the_same() -> None:
+    rig = Rig()
+    rig.session("subscribed", "trades", at=1)
+    rig.trade(10, at=2)
+    rig.session("subscribed", "trades", at=9, on="B")
+    assert [item.get("sequence") for item in rig.trade(20, at=9.5, on="B")] == [None, 20]
+    assert [item["sequence"] for item in rig.trade(11, at=2.5)] == [11]
+    assert rig.again() == []
+    assert rig.trade(20, at=9.6) == []
+    assert [item["sequence"] for item in rig.trade(21, at=10, on="B")] == [21]

@@ -1,0 +1,120 @@
+"""Lanes whose records the exchange numbers: trades without holes, quotes with holes."""
+
+from __future__ import annotations
+
+from schemas import records
+from services.normaliser.gaps import Hole, gap_of
+from services.normaliser.lane import Lane, same
+
+
+class NumberedLane(Lane):
+    """Trades, whose numbers have no holes: a jump is a gap, known exactly; a number not above the last, old."""
+
+    def accept(self, record: records.Record) -> None:
+        """Put the leader's next trade out, with the gap before it if numbers were skipped."""
+        assert isinstance(record, records.Trade)
+        last = self.last.get(record.KIND)
+        number = record.sequence
+        if number is not None and isinstance(last, records.Trade) and last.sequence is not None:
+            if number <= last.sequence:
+                self.desk.counters.duplicates += 1
+                return
+            if self.holes:
+                self.settle(record.KIND, record)
+            elif number != last.sequence + 1:
+                self._skipped(last, last.sequence, record, number)
+        elif self.holes:
+            self.settle(record.KIND, record)
+        self.last[record.KIND] = record
+        self.desk.emit(record)
+
+    def _skipped(self, last: records.Trade, last_number: int, record: records.Trade, number: int) -> None:
+        hole = Hole(
+            gap_type="sequence",
+            evidence=f"id {number} follows {last_number}",
+            detected=record.received_at,
+            lost_from=last.received_at,
+            lost_to=record.received_at,
+            after=last.timestamp - 1,
+            last_sequence=last_number,
+        )
+        place = self.place(record.KIND)
+        self.desk.emit_gap(
+            gap_of(
+                place,
+                hole,
+                received_at=record.received_at,
+                before=record.timestamp + 1,
+                last_missing=number - 1,
+            )
+        )
+
+    def passed(self, record: records.Record, last: records.Record) -> bool:
+        """Whether a trade's number is not above the last one's."""
+        return _number(record) <= _number(last)
+
+    def said(self, record: records.Record, last: records.Record) -> bool:
+        """Whether `record` is `last` once more."""
+        return _number(record) == _number(last)
+
+    def moment(self, record: records.Record) -> int:
+        """Return the match time."""
+        return record.timestamp
+
+    def last_number(self, kind: str) -> int | None:
+        """Return the last trade's number."""
+        last = self.last.get(kind)
+        return last.sequence if isinstance(last, records.Trade) else None
+
+    def settle(self, kind: str, record: records.Record) -> None:
+        """Publish a hole once more: the numbers say exactly what was missed, or that nothing was."""
+        hole = self.holes.get(kind)
+        assert isinstance(record, records.Trade)
+        if hole is None or hole.last_sequence is None or record.sequence is None:
+            super().settle(kind, record)
+            return
+        del self.holes[kind]
+        missing = record.sequence - 1 - hole.last_sequence
+        self.desk.emit_gap(
+            gap_of(
+                self.place(kind),
+                hole,
+                received_at=record.received_at,
+                before=record.timestamp + 1,
+                last_missing=record.sequence - 1 if missing else None,
+                status="open" if missing else "filled",
+                evidence=None if missing else f"ids {hole.last_sequence} and {record.sequence} are contiguous",
+            )
+        )
+
+
+class QuoteLane(Lane):
+    """Quotes: numbered, though not without holes."""
+
+    def accept(self, record: records.Record) -> None:
+        """Put the leader's next quote out, unless it was already; most are plainly newer than the last."""
+        assert isinstance(record, records.Quote)
+        last = self.last.get("quote")
+        number = record.sequence
+        if number is None or last is None or self.holes or self.overlap or number == _number(last):
+            super().accept(record)
+            return
+        self.last["quote"] = record
+        self.desk.emit(record)
+
+    def said(self, record: records.Record, last: records.Record) -> bool:
+        """Whether `record` is `last` once more."""
+        return _number(record) == _number(last) and same(record, last)
+
+    def passed(self, record: records.Record, last: records.Record) -> bool:
+        """Whether a quote's number is not above the last one's."""
+        return _number(record) <= _number(last)
+
+    def moment(self, record: records.Record) -> int:
+        """Return the match time, or our receive time where the exchange gives none."""
+        return record.timestamp
+
+
+def _number(record: records.Record) -> int:
+    number: int | None = getattr(record, "sequence", None)
+    return -1 if number is None else number
