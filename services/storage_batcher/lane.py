@@ -73,22 +73,32 @@ class Lane:
         self._seen_revision = 0
         self._unchanged = 0
 
-    async def take_over(self) -> bool:
-        """Make the slice this process's own and go on where its entry stands. Raises Busy, Broken."""
-        found, revision = await self._ledger.read(self.slice.table.name, self.slice.name)
-        stream = await self._stream.state()
-        entry = entries.succeed(found, (self.slice.table.name, self.slice.name, _OWNER), stream)
-        try:
-            await self._ledger.claim(entry, revision)
-        except Overtaken:
-            return self._lost(found.position if found else 0)
+    async def take_over(self, attempts: int = 1) -> bool:
+        """Make the slice this process's own and go on where its entry stands. Raises Busy, Broken.
+
+        With several attempts an owner that writes at the same moment is overtaken too; with one it keeps its slice.
+        """
+        for attempt in range(1, attempts + 1):
+            found, revision = await self._ledger.read(self.slice.table.name, self.slice.name)
+            stream = await self._stream.state()
+            entry = entries.succeed(found, (self.slice.table.name, self.slice.name, _OWNER), stream)
+            try:
+                await self._ledger.claim(entry, revision)
+            except Overtaken:
+                if attempt == attempts:
+                    return self._lost(found.position if found else 0)
+            else:
+                self._own(entry, found)
+                break
+        return True
+
+    def _own(self, entry: Entry, found: Entry | None) -> None:
         if found is not None and found.stream != entry.stream:
             self._log.error("stream_replaced", stream_seq=found.last, reason="MD was made anew: reading from its start")
         elif found is not None and found.rewinds != entry.rewinds:
             self._log.error("stream_shortened", stream_seq=entry.last, missing=found.last - entry.last)
         self._entry = entry
         self.slice.own(entry)
-        return True
 
     async def deliver(self, batch: Batch) -> bool:
         """Store a batch. Raises Broken."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 
 from schemas import streams, subjects, tables
@@ -27,6 +28,9 @@ CHECK_S = 0.25
 """How often the stream's end is asked for: how old the figures of /status may be."""
 
 READ_MOST = 4_000
+
+CLAIM_ATTEMPTS = 5
+"""How often a starting process claims a slice whose owner writes at the same moment."""
 
 
 async def serve(settings: StorageBatcherSettings, context: Context) -> None:
@@ -114,7 +118,7 @@ class Runner:
         for one in self._core.slices:
             lane = Lane(one, self._settings, stream, ledger, letters, self._warehouse, self._patience, self._log)
             self._lanes[one] = lane
-            await self._patience.keep("claim", lane.take_over, table=one.table.name)
+            await self._patience.keep("claim", partial(lane.take_over, CLAIM_ATTEMPTS), table=one.table.name)
         self._log.info("slices_claimed", count=len(self._core.owned), stream_seq=self._core.position)
 
     async def _turn(self) -> None:

@@ -21,7 +21,7 @@ class StorageBatcherSettings(Settings):
     batch_max_rows: int | None = Field(None, ge=1, description="Most rows in one batch, behind a backlog.")
     batch_max_bytes: int | None = Field(None, ge=1, description="Most bytes in one batch.")
     batch_spacing_s: float = Field(
-        0.25, ge=0, description="Least time between two batches of a table that are due by rows: they grow instead."
+        0.5, ge=0, description="Least time between two batches of a table that are due by rows: they grow instead."
     )
     memory_rows: int = Field(200_000, ge=1, description="Rows held in memory, all tables together; then reading waits.")
     memory_bytes: int = Field(128 * 1024**2, ge=1, description="Bytes held in memory, likewise.")

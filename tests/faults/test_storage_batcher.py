@@ -112,7 +112,7 @@ async def test_a_paused_owner_is_overtaken_and_stores_nothing_twice(bench: Bench
 
 
 async def test_a_standby_takes_over_from_an_owner_that_fell_silent(bench: Bench) -> None:
-    settings = BUSY | {"takeover_s": 0.6}
+    settings = BUSY | {"takeover_s": 2}
     load = Load(bench)
     first = bench.start(**settings)
     await bench.stored(first, await load.more(100))
@@ -157,6 +157,20 @@ async def test_clickhouse_is_killed_and_comes_back(bench: Bench) -> None:
 
 async def _connected(bench: Bench) -> bool:
     return bench.bus.connected
+
+
+async def test_a_stop_while_clickhouse_is_away_ends_in_time_and_loses_nothing(bench: Bench) -> None:
+    load = Load(bench, poison_every=97)
+    batcher = bench.start(**BUSY, drain_s=0.3)
+    await bench.stored(batcher, await load.more(300))
+    bench.clickhouse.kill()
+    await load.more(300)
+    await bench.until(bench.says, batcher, clickhouse="away")
+    assert batcher.end(signal.SIGTERM) == 0
+    assert "drain_ended_early" in batcher.log.read_text()
+    await bench.restart_clickhouse()
+    await bench.stored(bench.start(**BUSY), await load.more(1))
+    await load.verify()
 
 
 async def test_nats_is_killed_and_comes_back(bench: Bench) -> None:

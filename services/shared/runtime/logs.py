@@ -11,8 +11,8 @@ from services.shared.runtime.settings import Settings
 
 KEYS = frozenset(
     (
-        "attempt bytes channel connection count elapsed_s error event_type exchange frames kind market missing name "
-        "partition path pid port reason rows service stage status stream_seq subject symbol table url value"
+        "attempt bytes channel code connection count elapsed_s error event_type exchange frames kind market missing "
+        "name partition path pid port reason rows service stage status stream_seq subject symbol table url value"
     ).split(" ")
 )
 """The keys that log lines use; a new one is added here first, so that searches can rely on them. A test holds this."""
