@@ -7,11 +7,11 @@ import json
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from schemas import frames, subjects
 from schemas.frames import RawFrame
-from services.normaliser.core import CoreOptions, Output, PartitionCore
+from services.normaliser.core import CoreOptions, Output, PartitionCore, Resync
 from services.shared.exchanges.declaration import Listing
 from services.shared.exchanges.registry import MARKETS
 
@@ -51,6 +51,9 @@ def plain(output: Output) -> dict[str, Any]:
 class Rig:
     """One core, fed one frame at a time; `at` is the receive clock in seconds since START."""
 
+    restarts: ClassVar[bool] = False
+    """Whether the core is saved and restored after every message."""
+
     market: str = "perp"
     symbol: str = "BTC-USDT-PERP"
     options: CoreOptions = field(default_factory=CoreOptions)
@@ -62,12 +65,34 @@ class Rig:
         self.sequence = 0
         self.numbers: Counter[str] = Counter()
         self.sent: list[tuple[int, frames.RawMessage]] = []
+        self.asked: list[Resync] = []
+        self.past: list[PartitionCore] = []
         self.rest("instruments", exchange_info(*self.bases), at=0, symbol=subjects.ALL)
 
     def feed(self, message: frames.RawMessage) -> list[dict[str, Any]]:
         self.sequence += 1
         self.sent.append((self.sequence, message))
-        return [plain(output) for output in self.core.process(self.sequence, *message)]
+        found = [plain(output) for output in self.core.process(self.sequence, *message)]
+        self.asked += self.core.take_resyncs()
+        if self.restarts:
+            self.restart()
+        return found
+
+    def restart(self) -> None:
+        """Go on with a new core, made of the saved state of this one."""
+        saved = {key: self.core.save(key) for key in self.core.units()}
+        self.past += [self.core]
+        self.core = PartitionCore(self.part, MARKETS, self.options)
+        assert self.core.restore(saved) == self.sequence
+
+    def count(self, name: str) -> int:
+        """What all cores counted so far."""
+        return sum(getattr(core.counters, name) for core in [*self.past, self.core])
+
+    def resyncs(self) -> list[Resync]:
+        """The books asked for since the last call."""
+        taken, self.asked = self.asked, []
+        return taken
 
     def frame(self, channel: str, body: bytes, *, at: float, on: str, symbol: str | None, origin: str) -> RawFrame:
         self.numbers[on] += 1

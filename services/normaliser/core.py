@@ -283,12 +283,8 @@ class PartitionCore:
             return
         if event.event == "closed":
             lane.leave(name, now, f"connection {name} closed: {event.reason or 'no reason given'}")
-        elif event.event == "silent":
-            link.silent = True
-        elif event.event == "alive":
-            link.silent = False
-            if link is not lane.leader:
-                lane.look_at_leader(now)
+        elif event.event == "alive" and link is not lane.leader:
+            lane.look_at_leader(now)
         elif event.event == "dropped" and lane.channel.name in event.channels.get(lane.symbol, ()):
             lane.dropped(link, now, f"frames {event.first_number} to {event.last_number} found no room")
 

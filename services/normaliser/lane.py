@@ -25,7 +25,7 @@ _REMEMBERED = 8
 class Link:
     """One connection that feeds a lane."""
 
-    __slots__ = ("aside", "name", "number", "silent", "since")
+    __slots__ = ("aside", "name", "number", "since")
 
     def __init__(self, name: str, since: int, number: int = 0) -> None:
         self.name = name
@@ -33,8 +33,6 @@ class Link:
         """When it began to cover the lane, our clock: its subscription was confirmed, or its first frame came."""
         self.number = number
         """Of its last frame here. Per connection and partition numbers rise, so one not above it is a repetition."""
-        self.silent = False
-        """The collector said that the connection is silent: from its last frame on it proves nothing."""
         self.aside: list[records.Record] = []
 
 
@@ -168,8 +166,6 @@ class Lane:
         if link is not self.leader:
             return
         alive_until = self._heard(link)
-        if link.silent:
-            ended_at = alive_until
         heir = min(self.links.values(), key=lambda other: (other.since, other.name), default=None)
         if heir is None:
             self.resting()

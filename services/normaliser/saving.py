@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections import deque
+from functools import lru_cache
 
 import msgspec
 
@@ -22,7 +23,6 @@ class SavedLink(msgspec.Struct):
     name: str
     since: int
     number: int
-    silent: bool
     heard: int
     aside: list[tuple[str, bytes]]
 
@@ -93,6 +93,7 @@ _decode_partition = msgspec.msgpack.Decoder(SavedPartition).decode
 _decode_listing = msgspec.json.Decoder(list[records.Instrument]).decode
 
 
+@lru_cache(maxsize=65_536)
 def unit_key(exchange: str, market: str, symbol: str) -> str:
     """Return the key of an instrument's unit; what a key cannot hold is written `=XX`, its bytes in hexadecimal."""
     safe = _NOT_IN_KEYS.sub(lambda match: b"=%02X" % match[0][0], symbol.encode()).decode()
@@ -141,7 +142,6 @@ def dump_lane(lane: Lane) -> SavedLane:
             link.name,
             link.since,
             link.number,
-            link.silent,
             lane.heard_of(link.name),
             [(item.KIND, records.encode(item)) for item in link.aside],
         )
@@ -164,7 +164,6 @@ def load_lane(lane: Lane, saved: SavedLane) -> None:
     """Give a new lane its saved state."""
     for item in saved.links:
         link = Link(item.name, item.since, item.number)
-        link.silent = item.silent
         link.aside = [_record(kind, body) for kind, body in item.aside]
         lane.links[item.name] = link
         lane.heard[item.name] = item.heard

@@ -11,6 +11,12 @@ from schemas import frames
 from tests.normaliser_rig import SECOND, START, Rig, kinds, millis, trade
 
 
+@pytest.fixture(autouse=True, params=[False, True], ids=["straight", "restarted"])
+def restarts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything here holds as well when the core is saved and restored after every message."""
+    monkeypatch.setattr(Rig, "restarts", request.param)
+
+
 def test_a_trade_comes_out_with_every_value_of_its_frame() -> None:
     rig = Rig()
     (found,) = rig.trade(7, at=1.0, price="64000.10")
@@ -41,7 +47,7 @@ def test_a_message_published_twice_is_told_once() -> None:
     assert rig.again() == []
     assert kinds(rig.ws("ticker", b"{", at=2)) == ["dead.normaliser"]
     assert rig.again() == []
-    assert rig.core.counters.duplicates == 2
+    assert rig.count("duplicates") == 2
 
 
 def test_trades_that_share_a_millisecond_are_different_trades() -> None:
@@ -51,6 +57,10 @@ def test_trades_that_share_a_millisecond_are_different_trades() -> None:
 
 
 def test_a_jump_of_trade_ids_is_a_gap_of_exactly_those_ids() -> None:
+    rig = Rig()
+    rig.trade(10, at=1)
+    gap, _ = rig.trade(12, at=1.5)
+    assert (gap["first_missing"], gap["last_missing"]) == (11, 11)
     rig = Rig()
     rig.trade(10, at=1)
     gap, after = rig.trade(14, at=2)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.normaliser.core import CoreOptions
 from tests.normaliser_rig import START, Rig, kinds, millis
+
+
+@pytest.fixture(autouse=True, params=[False, True], ids=["straight", "restarted"])
+def restarts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything here holds as well when the core is saved and restored after every message."""
+    monkeypatch.setattr(Rig, "restarts", request.param)
 
 
 def by_price(level: tuple[str, str]) -> float:
@@ -24,7 +31,7 @@ def test_changes_wait_for_their_snapshot_and_are_told_truly() -> None:
     assert rig.depth(10, 14, 9, at=1.2) == []
     assert steps(rig.snapshot(8, at=1.3)) == [(5, False), (9, True), (14, True)]
     assert steps(rig.depth(15, 20, 14, at=1.4)) == [(20, True)]
-    assert rig.core.take_resyncs() == []
+    assert rig.resyncs() == []
     assert rig.core.counters.books_in_step == 1
 
 
@@ -39,7 +46,7 @@ def test_a_snapshot_older_than_the_changes_held_is_asked_for_again() -> None:
     rig = Rig()
     rig.depth(20, 25, 19, at=1)
     assert rig.snapshot(8, at=1.1) == []
-    (resync,) = rig.core.take_resyncs()
+    (resync,) = rig.resyncs()
     assert (resync.symbol, resync.connection, resync.sequence) == ("BTC-USDT-PERP", "A", 25)
     assert steps(rig.snapshot(21, at=1.5)) == [(25, True)]
 
@@ -50,9 +57,9 @@ def test_without_a_snapshot_changes_go_out_not_in_step_after_ten_seconds() -> No
     rig.depth(6, 9, 5, at=5)
     assert rig.session("alive", at=10.9) == []
     assert steps(rig.session("alive", at=11.1)) == [(5, False)]
-    assert len(rig.core.take_resyncs()) == 1
+    assert len(rig.resyncs()) == 1
     assert steps(rig.depth(10, 12, 9, at=15.5)) == [(9, False)]
-    assert rig.core.take_resyncs() == []
+    assert rig.resyncs() == []
 
 
 def test_no_more_than_the_set_number_of_changes_is_held() -> None:
@@ -73,7 +80,7 @@ def test_a_break_is_a_gap_one_request_and_a_book_out_of_step_until_a_snapshot() 
     assert (gap["first_missing"], gap["last_missing"]) == (13, 19)
     assert gap["after_timestamp"] < millis(1.1) * 1000 < millis(1.2) * 1000 < gap["before_timestamp"]
     assert rig.depth(26, 27, 25, at=1.3) == []
-    (resync,) = rig.core.take_resyncs()
+    (resync,) = rig.resyncs()
     assert (resync.connection, resync.sequence) == ("A", 12)
     assert steps(rig.snapshot(26, at=1.4)) == [(25, False), (27, True)]
     assert steps(rig.depth(28, 29, 27, at=1.5)) == [(29, True)]
@@ -125,8 +132,8 @@ def test_a_crossed_book_is_never_told() -> None:
     rig.depth(10, 12, 9, at=1.2, bids=[["102.0", "2"]])
     found = rig.depth(13, 15, 12, at=2.2)
     assert [(item["gap_type"], item["kind"]) for item in found] == [("unsynced", "orderbook")]
-    assert rig.core.counters.crossed == 1
-    assert len(rig.core.take_resyncs()) == 1
+    assert rig.count("crossed") == 1
+    assert len(rig.resyncs()) == 1
     out = rig.snapshot(14, at=2.5, bids=[["99.0", "1"]], asks=[["101.0", "1"]])
     assert steps(out) == [(15, True)]
     settled, book = rig.session("alive", at=9)
@@ -141,7 +148,7 @@ def test_a_book_that_proves_too_few_levels_is_not_told_until_a_wider_snapshot() 
     rig.depth(10, 12, 9, at=1.2, bids=gone)
     (gap,) = rig.session("alive", at=2.5)
     assert (gap["gap_type"], gap["kind"]) == ("unsynced", "orderbook")
-    assert len(rig.core.take_resyncs()) == 1
+    assert len(rig.resyncs()) == 1
     assert steps(rig.depth(13, 14, 12, at=2.6)) == [(14, True)]
     assert rig.snapshot(13, at=2.7, bids=[["50.0", "1"], ["49.0", "1"]], asks=[["101.0", "1"]]) == []
     settled, book = rig.session("alive", at=9)
@@ -161,7 +168,7 @@ def test_a_successor_takes_over_at_the_first_change_past_the_leaders_last() -> N
     out += rig.session("closed", at=1.6)
     out += rig.depth(17, 18, 16, at=1.7, on="B")
     assert steps(out) == [(12, True), (14, True), (16, True), (18, True)]
-    assert rig.core.take_resyncs() == []
+    assert rig.resyncs() == []
     (book,) = rig.session("alive", at=4, on="B")
     assert book["bids"] == [["99.0", "8"]]
 
@@ -176,11 +183,11 @@ def test_after_a_hole_the_book_waits_for_the_snapshot_that_the_collector_fetches
     assert (gap["kind"], gap["first_missing"]) == ("book_change", 13)
     (known,) = rig.depth(50, 55, 49, at=5.5, on="B")
     assert (known["gap_id"], known["last_missing"]) == (gap["gap_id"], 49)
-    assert rig.core.take_resyncs() == []
+    assert rig.resyncs() == []
     assert steps(rig.snapshot(52, at=6)) == [(55, True)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_through_drops_doubles_and_late_snapshots_every_change_is_told_once_and_in_step_only_if_so(
     data: st.DataObject,

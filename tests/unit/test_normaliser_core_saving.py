@@ -104,7 +104,7 @@ def test_a_core_that_resumes_asks_the_exchange_for_nothing() -> None:
     rig.core = core
     (change,) = rig.depth(13, 15, 12, at=1.2)
     assert change["in_step"] is True
-    assert core.take_resyncs() == []
+    assert rig.resyncs() == []
 
 
 def test_units_have_keys_that_a_key_value_store_takes() -> None:

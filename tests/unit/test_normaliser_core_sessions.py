@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.normaliser_rig import SECOND, START, Rig, kinds, millis
+
+
+@pytest.fixture(autouse=True, params=[False, True], ids=["straight", "restarted"])
+def restarts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything here holds as well when the core is saved and restored after every message."""
+    monkeypatch.setattr(Rig, "restarts", request.param)
 
 
 def test_a_hole_between_two_connections_is_a_gap_closed_by_the_first_trade_behind_it() -> None:
@@ -164,3 +172,47 @@ def test_frames_of_a_killed_collector_that_reach_raw_late_are_told_all_the_same(
     assert rig.again() == []
     assert rig.trade(20, at=9.6) == []
     assert [item["sequence"] for item in rig.trade(21, at=10, on="B")] == [21]
+
+
+def test_a_connection_unheard_of_covers_nothing_although_it_was_not_closed_before_the_next_began() -> None:
+    rig = Rig()
+    rig.session("subscribed", "trades", at=1)
+    rig.trade(10, at=2)
+    (gap,) = rig.session("subscribed", "trades", at=41, on="B")
+    assert (gap["lost_from"], gap["lost_to"]) == (START + 2 * SECOND, START + 41 * SECOND)
+    assert rig.session("closed", at=42) == []
+
+
+def test_a_silent_connection_that_answers_covers_what_the_exchange_did_not_say() -> None:
+    rig = Rig()
+    rig.session("subscribed", "trades", at=1)
+    rig.trade(10, at=2)
+    rig.session("silent", at=40, reason="38")
+    rig.session("alive", at=40.5)
+    assert rig.session("subscribed", "trades", at=41, on="B") == []
+    assert rig.session("closed", at=42) == []
+    assert kinds(rig.trade(11, at=43, on="B")) == ["md.trade"]
+
+
+def test_frames_of_a_closed_connection_published_again_are_not_told_again() -> None:
+    rig = Rig()
+    rig.trade(10, at=2)
+    first = rig.sent[-1][1]
+    rig.session("closed", at=3)
+    assert rig.feed(first) == []
+
+
+def test_a_successor_that_lags_tells_nothing_again() -> None:
+    rig = Rig()
+
+    def ticker(sent: float, at: float, on: str) -> list[dict[str, object]]:
+        body = {"e": "24hrTicker", "E": millis(sent), "s": "BTCUSDT", "O": 0, "C": 0, "F": 1, "L": 1, "n": 1}
+        return rig.ws("ticker", body | dict.fromkeys("pPwcQohlvq", "1"), at=at, on=on)
+
+    rig.session("subscribed", "ticker", at=1)
+    rig.session("subscribed", "ticker", at=1, on="B")
+    assert len(ticker(10, 10, "A")) == len(ticker(11, 11, "A")) == 1
+    assert rig.session("closed", at=11.1) == []
+    assert ticker(10.5, 11.2, "B") == ticker(11, 11.3, "B") == []
+    (found,) = ticker(12, 12, "B")
+    assert found["sent_at"] == millis(12) * 1000
