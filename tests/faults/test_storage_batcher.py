@@ -130,7 +130,7 @@ async def test_a_standby_takes_over_from_an_owner_that_fell_silent(bench: Bench)
 
 async def _has_stored(batcher: BatcherProcess) -> bool:
     status = await asyncio.to_thread(batcher.status)
-    return status.get("tables", {}).get("trades", {"rows": 0})["rows"] > 0
+    return bool(status.get("tables", {}).get("trades", {"rows": 0})["rows"] > 0)
 
 
 async def _owns_nothing(batcher: BatcherProcess) -> bool:

@@ -45,7 +45,7 @@ async def test_every_trade_is_stored_once_and_as_it_was_sent(bench: Bench) -> No
 
 
 def _of_every_kind() -> list[tuple[str, bytes]]:
-    common = {
+    common: dict[str, Any] = {
         "exchange": "binance",
         "market": "spot",
         "symbol": "BTC-USDT",
@@ -54,7 +54,7 @@ def _of_every_kind() -> list[tuple[str, bytes]]:
         "received_at": NOON + 200_000,
         "source": "live",
     }
-    book = {"bids": [("1.50", "2"), ("1.4", "3.000000000000000001")], "asks": []}
+    book: dict[str, Any] = {"bids": [("1.50", "2"), ("1.4", "3.000000000000000001")], "asks": []}
     made: list[records.Record] = [
         trade(1),
         records.OrderBook(**common, sequence=5, **book),
