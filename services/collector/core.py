@@ -163,6 +163,8 @@ class Link:
         concluded from the silence: what came meanwhile has not been read yet.
         """
         rules = self._rules
+        if now_us < self._looked_us:
+            self._clock_went_back(now_us)
         paused = now_us - self._looked_us > max(4 * rules.alive_every_us, rules.dead_after_us // 2)
         self._looked_us = now_us
         if paused:
@@ -180,6 +182,15 @@ class Link:
         if now_us - self._heard_us >= rules.alive_every_us:
             return Judgement(Need.PING)
         return Judgement(Need.NOTHING)
+
+    def _clock_went_back(self, now_us: int) -> None:
+        """Judge by the new time: what lies ahead of it would hold every rule back until it has passed again."""
+        self._heard_us = min(self._heard_us, now_us)
+        self._data_us = min(self._data_us, now_us)
+        self._opened_us = min(self._opened_us, now_us)
+        self._resumed_us = min(self._resumed_us, now_us)
+        for lane in self._lanes.values():
+            lane.received_at = min(lane.received_at, now_us)
 
     def _say_alive(self) -> None:
         for lane in self._lanes.values():

@@ -19,7 +19,7 @@ from services.collector.pacing import Backoff, Budget
 from services.collector.plan import Planned
 from services.collector.settings import CollectorSettings
 from services.shared.exchanges.declaration import Market, Notice, Reply
-from services.shared.runtime.clock import now_us
+from services.shared.runtime.clock import monotonic_us, now_us
 from services.shared.runtime.ws import Socket, open_socket
 
 SECOND_US = 1_000_000
@@ -158,9 +158,8 @@ class Line:
                 await asyncio.sleep(every_s)
                 if subscribing.done():
                     await subscribing
-                now = now_us()
                 was_silent = self.link.silent
-                judgement = self.link.look(now)
+                judgement = self.link.look(now_us())
                 if self.link.unknown > self._unknown:
                     self.log.warning("frames_unknown", count=self.link.unknown - self._unknown)
                     self._unknown = self.link.unknown
@@ -170,8 +169,8 @@ class Line:
                     raise Busy(judgement.reason)
                 if judgement.need is Need.REPLACE:
                     self.reason_for_replacement(judgement.reason)
-                elif judgement.need is Need.PING and not pings and not self._messages.wait_us(1, now):
-                    self._messages.spend(1, now)
+                elif judgement.need is Need.PING and not pings and not self._messages.wait_us(1, monotonic_us()):
+                    self._messages.spend(1, monotonic_us())
                     task = asyncio.ensure_future(self._ping(socket))
                     pings.add(task)
                     task.add_done_callback(pings.discard)
@@ -194,8 +193,8 @@ class Line:
         most = self.wiring.market.limits.streams_per_message
         for number, start in enumerate(range(0, len(names), most), 1):
             some = names[start : start + most]
-            await asyncio.sleep(self._messages.wait_us(1, now_us()) / SECOND_US)
-            self._messages.spend(1, now_us())
+            await asyncio.sleep(self._messages.wait_us(1, monotonic_us()) / SECOND_US)
+            self._messages.spend(1, monotonic_us())
             reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
             self._asked[number] = (some, reply)
             await socket.send(self.wiring.market.subscribe(some, number))
@@ -281,11 +280,11 @@ class Feed:
     async def _start(self, stopped: asyncio.Future[Any], replacing: bool) -> tuple[Line, asyncio.Task[None]] | None:
         """Open the next connection as soon as the exchange's limit of attempts allows it."""
         connects = self._wiring.connects
-        while wait := connects.wait_us(1, now_us()):
+        while wait := connects.wait_us(1, monotonic_us()):
             await asyncio.wait({stopped}, timeout=wait / SECOND_US)
             if stopped.done():
                 return None
-        connects.spend(1, now_us())
+        connects.spend(1, monotonic_us())
         line = Line(self._wiring, self.planned, replacing)
         self.lines.append(line)
         if not replacing:
@@ -340,9 +339,9 @@ class Feed:
 
     async def _overlap(self, new: Line, events: Iterable[asyncio.Future[Any]]) -> None:
         """Wait until the successor delivers, or has had its time."""
-        until = now_us() + int(self._wiring.settings.overlap_s * SECOND_US)
+        until = monotonic_us() + int(self._wiring.settings.overlap_s * SECOND_US)
         waiting = set(events)
-        while not new.link.frames and now_us() < until:
+        while not new.link.frames and monotonic_us() < until:
             done, _ = await asyncio.wait(waiting, timeout=0.05, return_when=asyncio.FIRST_COMPLETED)
             if done:
                 return

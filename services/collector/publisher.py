@@ -74,6 +74,7 @@ class Publisher:
             return True
         bus = self.bus
         if bus is None or not bus.connected:
+            self._refused = True
             self._spill(log)
             return False
         outgoing = [Outgoing(item.message.subject, item.message.body, item.message.headers) for item in batch]

@@ -18,7 +18,7 @@ from services.collector import metrics
 from services.collector.pacing import Backoff, Budget
 from services.collector.tasks import together
 from services.shared.exchanges.declaration import Market
-from services.shared.runtime.clock import now_us
+from services.shared.runtime.clock import monotonic_us
 from services.shared.runtime.http import Answer, Http
 
 MINUTE_US = 60_000_000
@@ -139,7 +139,7 @@ class Rest:
 
     async def _work(self, source: random.Random) -> None:
         while True:
-            found = self.requests.take(now_us())
+            found = self.requests.take(monotonic_us())
             if isinstance(found, Request):
                 await self._ask(found, source)
                 continue
@@ -160,14 +160,14 @@ class Rest:
             return
         used = answer.headers.get(market.used_weight_header, "")
         if used.isdigit():
-            self.requests.budget.correct(int(used), now_us())
+            self.requests.budget.correct(int(used), monotonic_us())
         if answer.status == 200 and answer.body.lstrip()[:1] in (b"{", b"["):
             self._complained.pop(request.name, None)
             request.done(answer)
         elif answer.status in _LIMITED:
             text = answer.headers.get("Retry-After", "")
             seconds = int(text) if text.isdigit() else _DEFAULT_PAUSE_S
-            self.requests.budget.pause(now_us() + seconds * SECOND_US)
+            self.requests.budget.pause(monotonic_us() + seconds * SECOND_US)
             self._log.warning("requests_paused", status=answer.status, elapsed_s=seconds, error=_start(answer.body))
             self._count_failure(request)
             if request.retry:

@@ -246,6 +246,44 @@ async def test_a_planned_replacement_misses_no_frame(exchange: Exchange, tmp_pat
         assert events.index((new, "subscribed")) < events.index((old, "closed"))
 
 
+async def test_a_successor_waits_for_what_the_old_connection_still_owes(exchange: Exchange, tmp_path: Path) -> None:
+    """Every connection gets the same stream, the first one late: what it owes must come before it is closed."""
+    late_s = 0.3
+
+    async def follow(_: Exchange, socket: ServerConnection, index: int) -> None:
+        number = exchange.sent  # a connection gets what happens from its subscription on
+        while True:
+            while number < exchange.sent:
+                number += 1
+                if index == 0:
+                    asyncio.get_running_loop().call_later(late_s, queue.put_nowait, trade_of(number))
+                else:
+                    await socket.send(trade_of(number))
+            if index == 0:
+                while not queue.empty():
+                    await socket.send(queue.get_nowait())
+            await asyncio.sleep(0.002)
+
+    async def happen() -> None:
+        while True:
+            await asyncio.sleep(0.002)
+            if exchange.connections:
+                exchange.sent += 1
+
+    queue: asyncio.Queue[str] = asyncio.Queue()
+    exchange.play = follow
+    market = replace(BINANCE_PERP, limits=replace(BINANCE_PERP.limits, lifetime_s=0.8))
+    rig = Rig(exchange, tmp_path, market)
+    happening = asyncio.create_task(happen())
+    async with rig.running():
+        await rig.until(lambda: [event.reason for _, event in rig.events()].count("replaced") == 1)
+        happening.cancel()
+        await asyncio.gather(happening, return_exceptions=True)
+    numbers = sorted({int(f.body.split(b":")[-1].rstrip(b"}")) for _, f in rig.frames() if f.channel == "trades"})
+    assert len(numbers) > 100
+    assert numbers == list(range(numbers[0], numbers[-1] + 1))
+
+
 async def test_what_was_sent_before_the_end_is_taken_before_closed_is_said(exchange: Exchange, tmp_path: Path) -> None:
     async def say_and_go(_: Exchange, socket: ServerConnection, index: int) -> None:
         for _number in range(500):

@@ -184,6 +184,20 @@ def test_a_connection_is_replaced_before_its_end() -> None:
     assert look_through(rig, 1, 100) == [(60, Judgement(Need.REPLACE, "end of its planned life"))]
 
 
+def test_a_clock_that_steps_back_does_not_switch_the_watch_off() -> None:
+    rig = Rig()
+    rig.link.opened(3600 * S)
+    rig.link.look(3600 * S + 1)
+    rig.out()
+    assert rig.link.look(10 * S).need is Need.NOTHING
+    rig.link.answered(12 * S)
+    assert rig.link.look(12 * S).need is Need.NOTHING
+    assert {frame.received_at for _, frame in rig.out()} == {12 * S}
+    for second in range(13, 22):
+        assert rig.link.look(second * S).need is Need.PING
+    assert rig.link.look(22 * S).need is Need.RECONNECT
+
+
 def test_rest_answers_are_numbered_and_a_list_goes_everywhere() -> None:
     outbox = Outbox(10**9, lambda: None)
     rest = RestLink(ORIGIN, outbox)
