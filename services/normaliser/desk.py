@@ -44,7 +44,7 @@ class CoreOptions:
     hold_us: int = 10_000_000
     """How long book changes are held for the snapshot that says whether they are in step."""
     hold_events: int = 1_000
-    """How many are held, and how many records of a second connection are kept in case it takes over."""
+    """How many are held, and how many records of a second connection are kept aside before it takes over."""
     dead_after_us: int = 3_000_000
     """A connection that says nothing for so long, while another one covers the same, is taken for gone."""
     ask_again_us: int = 60_000_000

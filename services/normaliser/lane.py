@@ -22,10 +22,14 @@ _REMEMBERED = 8
 """Ended connections whose last frame number is kept, to know their frames when they are published again."""
 
 
+_THIN_AT = 32
+"""Records aside at which a link is first looked through for those that the leader has passed."""
+
+
 class Link:
     """One connection that feeds a lane."""
 
-    __slots__ = ("aside", "name", "number", "since")
+    __slots__ = ("aside", "name", "number", "since", "thin_at")
 
     def __init__(self, name: str, since: int, number: int = 0) -> None:
         self.name = name
@@ -34,6 +38,8 @@ class Link:
         self.number = number
         """Of its last frame here. Per connection and partition numbers rise, so one not above it is a repetition."""
         self.aside: list[records.Record] = []
+        self.thin_at = _THIN_AT
+        """How many records aside make it worth to forget those that the leader has passed."""
 
 
 class Lane:
@@ -95,7 +101,7 @@ class Lane:
             return
         link.aside.extend(found)
         self.look_at_leader(received_at)
-        if len(link.aside) > self.desk.options.hold_events:
+        if len(link.aside) >= min(link.thin_at, self.desk.options.hold_events + 1):
             self._thin(link)
 
     def accept(self, record: records.Record) -> None:
@@ -128,10 +134,12 @@ class Lane:
         return record.timestamp if isinstance(record, records.Candle) else _sent(record)
 
     def _thin(self, link: Link) -> None:
-        """Forget what the leader has passed; of what is left, keep the newest."""
-        limit = self.desk.options.hold_events
-        keep = [item for item in link.aside if not self._behind_leader(item)]
-        link.aside = keep[-limit:]
+        """Forget what the leader has passed. A leader that lives and yet leaves so much untold leads no more."""
+        link.aside = [item for item in link.aside if not self._behind_leader(item)]
+        leader, most = self.leader, self.desk.options.hold_events
+        link.thin_at = 2 * len(link.aside) + _THIN_AT
+        if len(link.aside) > most and leader is not None:
+            self.leave(leader.name, self._heard(leader), f"connection {leader.name} tells less than {link.name}")
 
     def _behind_leader(self, record: records.Record) -> bool:
         """Whether a record kept aside tells nothing that the leader has not told."""

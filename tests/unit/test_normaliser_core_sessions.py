@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from services.normaliser.core import CoreOptions
+from services.normaliser.saving import unpack_unit
 from tests.normaliser_rig import SECOND, START, Rig, kinds, millis
 
 
@@ -216,3 +218,29 @@ def test_a_successor_that_lags_tells_nothing_again() -> None:
     assert ticker(10.5, 11.2, "B") == ticker(11, 11.3, "B") == []
     (found,) = ticker(12, 12, "B")
     assert found["sent_at"] == millis(12) * 1000
+
+
+def test_a_leader_that_lives_and_tells_nothing_is_replaced_before_anything_is_lost() -> None:
+    rig = Rig(options=CoreOptions(hold_events=3))
+    rig.session("subscribed", "trades", at=1)
+    rig.session("subscribed", "trades", at=1, on="B")
+    rig.trade(10, at=2)
+    out = []
+    for number in range(10, 16):
+        rig.session("alive", at=2 + number / 10)
+        out += rig.trade(number, at=2 + number / 10, on="B")
+    assert [item["sequence"] for item in out] == [11, 12, 13, 14, 15]
+
+
+def test_what_is_kept_aside_of_a_second_connection_stays_small_while_the_leader_tells_it_too() -> None:
+    rig = Rig()
+    rig.session("subscribed", "trades", at=1)
+    rig.session("subscribed", "trades", at=1, on="B")
+    told = []
+    for number in range(1, 400):
+        told += rig.trade(number, at=1 + number / 100) + rig.trade(number, at=1 + number / 100, on="B")
+    assert [item["sequence"] for item in told] == list(range(1, 400))
+    rig.restart()
+    saved = unpack_unit(rig.past[-1].save("binance/perp/BTC-USDT-PERP"))
+    (other,) = [link for link in saved.lanes["trades"].links if link.name == "B"]
+    assert len(other.aside) < 64
