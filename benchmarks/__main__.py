@@ -1,0 +1,44 @@
+"""`make bench`: run every benchmark, print its table, and keep it in benchmarks/results.md with date and machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks import normaliser, road
+
+RESULTS = Path(__file__).parent / "results.md"
+
+
+def processor() -> str:
+    """Return the processor's name and how many cores this process may use."""
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        name = lines[0] if lines else name
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def main() -> int:
+    """Run all, print all, write all."""
+    text = [
+        "# Benchmarks",
+        "",
+        f"{datetime.now(UTC):%Y-%m-%d}, {processor()}, Python {platform.python_version()}. Command: `make bench`.",
+        "Ratios are measured in one run, so that they hold on other machines; rates are this machine's.",
+    ]
+    for benchmark in (normaliser, road):
+        print(f"running {benchmark.__name__} ...", file=sys.stderr, flush=True)
+        lines = benchmark.run()
+        print("\n".join(lines), flush=True)
+        text += ["", *lines]
+    RESULTS.write_text("\n".join(text) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
