@@ -7,13 +7,15 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import msgspec
+
 from schemas import records, subjects
 
 LaneKey = tuple[str, str, str, str]
 """Exchange, market, symbol, channel."""
 
 
-class Output(NamedTuple):
+class Output(msgspec.Struct, frozen=True, gc=False):
     """One message ready to be published."""
 
     subject: str
