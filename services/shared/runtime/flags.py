@@ -11,7 +11,6 @@ from pydantic_core import PydanticUndefined
 
 from services.shared.runtime.settings import Settings
 
-
 _SECRETS = (SecretStr, SecretStr | None)
 
 
