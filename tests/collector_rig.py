@@ -101,13 +101,18 @@ class Simulator(Process):
         with urllib.request.urlopen(request, timeout=5) as answer:
             assert answer.status == 200
 
+    async def status_of(self, market: str) -> dict[str, Any]:
+        """What the simulator says of one market."""
+        status = await asyncio.to_thread(get_json, f"http://{self.base}/simulator/status")
+        [found] = [entry for entry in status["markets"] if entry["market"] == market]
+        return dict(found)
+
     async def until_finished(self, market: str) -> dict[str, Any]:
         """Wait until every recorded frame of a market was handed out and confirmed by the client; return its status."""
         while True:
-            status = await asyncio.to_thread(get_json, f"http://{self.base}/simulator/status")
-            [found] = [entry for entry in status["markets"] if entry["market"] == market]
+            found = await self.status_of(market)
             if found["finished"]:
-                return dict(found)
+                return found
             await asyncio.sleep(0.02)
 
 
