@@ -1,4 +1,7 @@
-"""Outbox -> NATS, one atomic batch in flight; to the spool while NATS does not answer.
+"""Outbox -> NATS, one batch in flight; to the spool while NATS does not answer.
+
+A batch is atomic, so that a partition's messages are stored in their order or not at all; where it has at most one
+message of each partition they go side by side.
 
 Spool and outbox are one queue: the spool is its front. A batch without an answer is sent again, the same messages in
 the same order; the server may have stored it the first time, and readers drop the doubles by frame number.
@@ -78,7 +81,9 @@ class Publisher:
             self._spill(log)
             return False
         outgoing = [Outgoing(item.message.subject, item.message.body, item.message.headers) for item in batch]
-        task = asyncio.ensure_future(bus.publish_batch(outgoing))
+        # In one partition order is everything; messages of different ones need not wait for each other.
+        apart = len({item.message.subject.rsplit(".", 1)[1] for item in batch}) == len(batch)
+        task = asyncio.ensure_future(bus.publish_each(outgoing) if apart else bus.publish_batch(outgoing))
         while not (await asyncio.wait({task}, timeout=_PATIENCE_S))[0]:
             self._spill(log)
         try:

@@ -143,12 +143,11 @@ class Owner:
         first, last = await self._bus.bounds(streams.RAW)
         after = min(after, self._checkpoint.raw_sequence)
         if after + 1 < first:
-            # The ring has discarded what the saved state needs to catch up: start with what RAW still holds.
-            self._core = self._new_core()
+            # The ring has discarded frames that the saved state has not seen: what they held is a gap, unless the
+            # checkpoint says that it was stored.
+            self._log.error("raw_discarded", missing=first - 1 - after)
+            self._core.lost(after + 1, first - 1)
             after = first - 1
-            if 0 < self._checkpoint.raw_sequence < after:
-                self._log.error("raw_discarded", missing=after - self._checkpoint.raw_sequence)
-                self._core.lost(self._checkpoint.raw_sequence + 1, after)
         self._reader = Reader(
             self._bus, streams.RAW, [subjects.raw_filter(self.part)], after, window=self._settings.window
         )

@@ -121,6 +121,14 @@ class Bus:
             raise Busy(f"NATS did not take a batch of {last} messages: {type(error).__name__} {error}") from error
         return _sequence_of(answer.data)
 
+    async def publish_each(self, messages: Sequence[Outgoing]) -> None:
+        """Store messages side by side, each by itself; in no order, and after an error perhaps only some of them.
+
+        An atomic batch costs the server about 1.5 ms however small it is, a message by itself 0.05 ms: for a few
+        messages whose order does not matter this is cheaper by far. Raises as `publish_batch`.
+        """
+        await asyncio.gather(*(self.publish_batch([message]) for message in messages))
+
     async def last_of(self, stream: streams.Stream, subject: str) -> Stored | None:
         """Return the newest stored message of a subject, or None."""
         try:
