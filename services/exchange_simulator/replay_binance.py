@@ -24,6 +24,10 @@ _DIFF_DEPTH = re.compile(r"[^@]+@depth(@(100|500)ms)?")
 _MARKETS = {"spot": (binance_protocol.SPOT, binance_rest.SPOT), "perp": (binance_protocol.PERP, binance_rest.PERP)}
 
 
+GRACE_US = 2_000_000
+"""How long a paced replay waits for the subscriptions that have not come yet."""
+
+
 class BinanceReplay:
     """One recorded Binance market as a `Venue`."""
 
@@ -181,7 +185,7 @@ def _timeline(recording: Recording, pace: float, patience_s: float) -> Timeline:
     if not entries:
         raise BadRecording(f"{recording.folder}: session {recording.name} has no frame")
     opened_us = min(connection.opened_us for connection in recording.connections)
-    return Timeline(entries, opened_us, pace, int(patience_s * 1_000_000))
+    return Timeline(entries, opened_us, pace, int(patience_s * 1_000_000), GRACE_US)
 
 
 def _unwrap(frame: bytes) -> bytes:

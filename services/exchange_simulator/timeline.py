@@ -33,13 +33,16 @@ class _Stream:
 class Timeline:
     """All frames of one recorded market.
 
-    `pace` 1.0 plays at the recorded pace, counted from the first subscription to a recorded stream; N plays N times
-    faster. A frame whose time passes while nobody is subscribed to its stream is missed. `pace` 0 plays as fast as
-    readers read: each stream waits for its reader, and after a reconnect goes on behind the last frame handed out; a
-    stream that nobody ever asked for is given up as missed once all others are through and `patience_us` has passed.
+    `pace` 1.0 plays at the recorded pace, N plays N times faster; the clock starts when every recorded stream has had a
+    subscriber, `grace_us` after the first subscription at the latest, so that a client has the time to subscribe all.
+    A frame whose time passes while nobody is subscribed to its stream is missed. `pace` 0 plays as fast as readers
+    read: each stream waits for its reader, and after a reconnect goes on behind the last frame handed out; a stream
+    that nobody ever asked for is given up as missed once all others are through and `patience_us` has passed.
     """
 
-    def __init__(self, entries: Sequence[Entry], opened_us: int, pace: float, patience_us: int) -> None:
+    def __init__(
+        self, entries: Sequence[Entry], opened_us: int, pace: float, patience_us: int, grace_us: int = 0
+    ) -> None:
         """Put the frames, in order, on a clock that began at `opened_us`, when the recorder connected."""
         if pace < 0:
             raise ValueError(f"pace {pace} is negative; 0 (as fast as possible) and above is allowed")
@@ -48,6 +51,7 @@ class Timeline:
         self._opened_us = opened_us
         self._pace = pace
         self._patience_us = patience_us
+        self._grace_us = grace_us
         self._started_us: int | None = None
         self._active_us = 0
         self._cursors: set[Cursor] = set()
@@ -95,6 +99,15 @@ class Timeline:
         waiting = any(stream.claimed and stream.position < len(stream.indices) for stream in self._streams.values())
         return reading and not behind and not waiting and now_us - self._active_us >= self._patience_us
 
+    def _start(self, now_us: int) -> None:
+        """Start the clock with the first subscription, after the grace; at once when there is nothing to wait for."""
+        if self._started_us is None:
+            self._started_us = now_us + self._grace_us
+        elif self._started_us <= now_us:
+            return
+        if all(stream.claimed for stream in self._streams.values()):
+            self._started_us = now_us
+
     def due_us(self, index: int) -> int:
         """When a frame falls due: 0 (at once) at pace 0."""
         if self._pace == 0 or self._started_us is None:
@@ -120,18 +133,17 @@ class Cursor:
         self._heap: list[tuple[int, str]] = []
 
     def subscribe(self, streams: Iterable[str], now_us: int) -> None:
-        """Read these streams from here on; the first recorded one starts the clock of the timeline."""
+        """Read these streams from here on; see `Timeline` for when this starts its clock."""
         timeline = self._timeline
         timeline.settle(now_us)
         for name in streams:
             stream = timeline._streams.get(name)
             if stream is None or name in self.positions:
                 continue
-            if timeline._started_us is None:
-                timeline._started_us = now_us
             timeline._active_us = now_us
             stream.readers += 1
             stream.claimed = True
+            timeline._start(now_us)
             position = timeline._first_after(stream, now_us)
             self.positions[name] = position
             if position < len(stream.indices):

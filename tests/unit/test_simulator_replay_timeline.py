@@ -146,3 +146,23 @@ def test_unsubscribing_and_subscribing_again_repeats_nothing() -> None:
 def test_a_negative_pace_is_refused() -> None:
     with pytest.raises(ValueError, match=r"pace -1"):
         timeline(-1)
+
+
+def test_the_clock_waits_for_every_stream_to_be_asked_for_but_not_longer_than_the_grace() -> None:
+    line = Timeline(FRAMES, 100 * SECOND, 1.0, 15 * SECOND, grace_us=2 * SECOND)
+    one, two = line.open(), line.open()
+    one.subscribe("a", T0)
+    assert one.next_due_us() == T0 + 3 * SECOND, "the grace, and a second of recording"
+    two.subscribe("bc", T0 + SECOND)
+    assert one.next_due_us() == T0 + 2 * SECOND, "all are there: the clock starts"
+    three = line.open()
+    three.subscribe("a", T0 + 3 * SECOND // 2)
+    assert one.next_due_us() == T0 + 2 * SECOND, "it starts once"
+
+
+def test_without_the_others_the_clock_starts_after_the_grace() -> None:
+    line = Timeline(FRAMES, 100 * SECOND, 1.0, 15 * SECOND, grace_us=2 * SECOND)
+    reader = line.open()
+    reader.subscribe("a", T0)
+    line.open().subscribe("bc", T0 + 10 * SECOND)
+    assert reader.next_due_us() == T0 + 3 * SECOND
