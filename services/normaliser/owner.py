@@ -30,6 +30,8 @@ BATCH_BYTES = 4 * 1024**2
 CHECKPOINT_AGAIN_S = 60.0
 """An idle owner repeats its checkpoint this often, so that the ring never discards the only one."""
 
+REPORT_EVERY_S = 1.0
+
 RESYNC_NEAR = 200
 """Fresh books are only asked for this close behind RAW's end: from far behind, the answer would be older than RAW."""
 
@@ -70,6 +72,8 @@ class Owner:
         self._checkpoint_sequence = 0
         self._checkpoint_at = 0.0
         self._core = self._new_core()
+        self._meter = metrics.Meter(part)
+        self._next_report_at = 0.0
         self._reader: Reader | None = None
         self._done_before = 0
         self._save_queue: list[str] = []
@@ -131,7 +135,15 @@ class Owner:
             else:
                 await self._idle()
             await self._save_some()
+            self._report()
         await self._save_all()
+
+    def _report(self) -> None:
+        """Bring the counters to the metrics, now and then: a scrape looks every few seconds."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._next_report_at:
+            self._next_report_at = now + REPORT_EVERY_S
+            self._meter.report(self._core.counters, self.pending)
 
     async def _resume(self) -> None:
         """Read checkpoint and saved state, and open RAW where the state ends."""
@@ -139,6 +151,7 @@ class Owner:
         self._checkpoint = _decode(stored.body) if stored else Checkpoint(0)
         self._checkpoint_sequence = stored.sequence if stored else 0
         self._core = self._new_core()
+        self._meter.restart()
         after = self._core.restore(await self._bus.saved(streams.BOOKS, self._key))
         first, last = await self._bus.bounds(streams.RAW)
         after = min(after, self._checkpoint.raw_sequence)

@@ -11,7 +11,7 @@ from services.storage_batcher.settings import StorageBatcherSettings
 
 def main() -> int:
     """Run the service; return its exit status."""
-    return run("storage_batcher", StorageBatcherSettings, serve)
+    return run("storage-batcher", StorageBatcherSettings, serve)
 
 
 if __name__ == "__main__":

@@ -64,6 +64,14 @@ async def test_a_garbage_frame_reaches_an_open_connection(server: Server) -> Non
         assert await receive(socket, 1) == [b"\x00\xff"]
 
 
+async def test_a_garbage_frame_may_follow_a_frame_on_its_connection(server: Server, recordings: Path) -> None:
+    frames = frames_of(recordings, NKN)
+    await fault(server, fault="insert", frame="{not json", behind=NKN, market="spot")
+    async with open_ws(server, "spot/ws") as other, open_ws(server, f"spot/stream?streams={NKN}") as socket:
+        assert await receive(socket, len(frames) + 1) == [frames[0], b"{not json", *frames[1:]]
+        await (await other.ping())
+
+
 @pytest.mark.parametrize(("abort", "code"), [(False, 1012), (True, 1006)])
 async def test_close_cuts_the_connections_of_a_market(server: Server, recordings: Path, abort: bool, code: int) -> None:
     async with open_ws(server, "spot/ws") as spot, open_ws(server, "perp/public/ws") as perp:

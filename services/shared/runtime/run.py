@@ -50,6 +50,9 @@ def run(service: str, settings_class: type[S], serve: Callable[[S, Context], Awa
     log = logs.configure(settings, service)
     try:
         uvloop.run(_serve(service, settings, serve, log))
+    except SettingsError as error:
+        log.error("setting_refused", error=str(error))
+        return EXIT_SETTINGS
     except PipelineError as error:
         log.error("service_broken", error=str(error), **error.fields)
         return EXIT_BROKEN
