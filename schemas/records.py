@@ -236,6 +236,22 @@ class LsrAllAccount(LongShortRatio, frozen=True, kw_only=True, omit_defaults=Tru
     KIND: ClassVar[str] = "lsr_all_account"
 
 
+class VolatilityIndex(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """A volatility index over `resolution`, in percent a year; `timestamp` is the candle's open time, or the push time.
+
+    Where the exchange pushes single values, the four are that value and `resolution` is `tick`.
+    """
+
+    KIND: ClassVar[str] = "volatility_index"
+
+    open: Number
+    high: Number
+    low: Number
+    close: Number
+    resolution: Token
+    sent_at: Micros | None = None
+
+
 class Instrument(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What is traded; one unit of `base` stands for `multiplier` units of `asset` (1000PEPE = PEPE x 1000)."""
 
@@ -330,6 +346,7 @@ MARKET_RECORDS: tuple[type[Record], ...] = (
     Liquidation,
     LsrTopPosition,
     LsrAllAccount,
+    VolatilityIndex,
     Instrument,
     Connection,
 )

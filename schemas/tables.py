@@ -284,6 +284,15 @@ TABLES: tuple[Table, ...] = (
         description="Long/short ratio of all accounts.",
     ),
     _table(
+        "volatility_indices",
+        records.VolatilityIndex,
+        ttl=_days(90),
+        batch=_SLOW,
+        order=("resolution", "timestamp"),
+        partition_by=_BY_MONTH,
+        description="Volatility indices, percent a year.",
+    ),
+    _table(
         "instruments",
         records.Instrument,
         ttl=None,

@@ -167,7 +167,8 @@ class MarketCollector:
             self._log.info("resync_ignored", symbol=symbol, connection=request.connection, reason=request.reason)
             return
         self._log.info("resync", symbol=symbol, connection=request.connection, reason=request.reason)
-        self._snapshot(symbol, Priority.RESYNC)
+        if self.market.book_snapshot is not None:
+            self._snapshot(self.market.book_snapshot, symbol, Priority.RESYNC)
 
     async def _first_instruments(self, stopped: asyncio.Future[Any]) -> bool:
         """Read the instruments, however long it takes; False when stopped before."""
@@ -262,16 +263,18 @@ class MarketCollector:
 
     def _subscribed(self, topics: list[Topic], replacing: bool) -> None:
         """Fetch a book's snapshot after each subscription of its changes; less urgently when another line leads."""
+        if self.market.book_snapshot is None:
+            return  # the channel begins with one by itself
         for topic in topics:
             if topic.channel == self.market.book_channel:
-                self._snapshot(topic.symbol, Priority.URGENT if replacing else Priority.SNAPSHOT)
+                priority = Priority.URGENT if replacing else Priority.SNAPSHOT
+                self._snapshot(self.market.book_snapshot, topic.symbol, priority)
 
-    def _snapshot(self, symbol: str, priority: Priority) -> None:
+    def _snapshot(self, poll: Poll, symbol: str, priority: Priority) -> None:
         asked = self._snapshots.get(symbol)
         # One that has not been sent yet will be young enough for whoever asks now.
         if asked is not None and (priority is Priority.RESYNC or not asked.attempts):
             return
-        poll = self.market.book_snapshot
         path = _path(poll, self._listing.by_symbol[symbol])
 
         def done(answer: Answer | None) -> None:
@@ -289,7 +292,7 @@ class MarketCollector:
 
     async def _poll(self) -> None:
         """Ask for statistics, each endpoint's symbols spread evenly over its period."""
-        own = (self.market.instruments.name, self.market.book_snapshot.name)
+        own = {poll.name for poll in (self.market.instruments, self.market.book_snapshot) if poll is not None}
         polls = [poll for poll in plan.polls(self.market, self._settings.channels) if poll.name not in own]
         if not self._settings.polls or not polls:
             await asyncio.Event().wait()

@@ -87,10 +87,14 @@ class Poll:
 
 
 class Reply(NamedTuple):
-    """The exchange's answer to a subscription: `error` is None when it was accepted."""
+    """The exchange's answer to a subscription: `error` is None when it was accepted.
+
+    It says which one by the request's id, or, where the exchange answers stream by stream, by the streams' `names`.
+    """
 
     request_id: int | None
     error: str | None
+    names: tuple[str, ...] = ()
 
 
 class StreamName(NamedTuple):
@@ -104,6 +108,24 @@ class Notice(NamedTuple):
 
     text: str
     reconnect: bool
+
+
+class Pong(NamedTuple):
+    """The exchange's answer to a `KeepAlive` message: the connection lives."""
+
+
+class Ask(NamedTuple):
+    """The exchange asks for a sign of life: `answer` is to be sent back at once."""
+
+    answer: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KeepAlive:
+    """The message that keeps a connection open where WebSocket's own pings do not count; `message` takes an id."""
+
+    every_s: float
+    message: Callable[[int], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,15 +168,19 @@ class Market:
     instruments: Poll
     """The instrument list; its parser yields `Instrument` records."""
     book_channel: str
-    book_snapshot: Poll
-    """Asked for after each subscription of `book_channel` and after each break."""
+    book_snapshot: Poll | None
+    """Asked for after each subscription of `book_channel` and after each break. None: the channel itself begins with a
+    snapshot (its parser yields a `BookSnapshot`), and does so again when it is subscribed anew."""
     book_rule: BookRule
     subscribe: Callable[[Sequence[str], int], bytes]
     """(stream names, request id) -> the message to send."""
     unsubscribe: Callable[[Sequence[str], int], bytes]
-    sort: Callable[[bytes], StreamName | Reply | Notice]
+    sort: Callable[[bytes], StreamName | Reply | Notice | Pong | Ask]
     """What a received frame is about, cheaply. Raises BadFrame when it is none of these."""
     used_weight_header: str
     """The header in which the exchange says how much of the weight of this minute is used."""
     starter: Sequence[str] = field(default=())
     """The symbols (ours) of the universe `starter`."""
+    keep_alive: KeepAlive | None = None
+    greeting: Sequence[bytes] = ()
+    """Messages sent right after the connection is open, before any subscription."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 
 import msgspec
 
@@ -71,3 +72,20 @@ def levels(raw: msgspec.Raw, name: str) -> msgspec.Raw:
             if _one_unsigned(value) is None:
                 raise _not_a_number(f"{name}[{index}] {part}", value)
     return msgspec.Raw(_encode_levels(pairs))
+
+
+_EXACT = Context(prec=80)
+_PLACES = Decimal(1).scaleb(-18)
+
+
+def product(number: str, factor: str) -> str:
+    """Return `number` x `factor` exactly, as a plain decimal: contracts to base currency on linear contracts."""
+    if factor == "1":
+        return number
+    return format(_EXACT.multiply(Decimal(number), Decimal(factor)), "f")
+
+
+def inverse(contracts: str, contract_size: str, price: str) -> str:
+    """Return contracts x size / price, rounded half-even to 18 places: contracts to base currency on inverse ones."""
+    value = _EXACT.divide(_EXACT.multiply(Decimal(contracts), Decimal(contract_size)), Decimal(price))
+    return format(value.quantize(_PLACES, ROUND_HALF_EVEN, _EXACT).normalize(_EXACT), "f")
