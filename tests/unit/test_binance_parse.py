@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from schemas import records
 from schemas.errors import BadFrame, UnknownSymbol
 from schemas.frames import RawFrame
-from services.shared.exchanges.declaration import Listing, Parser
+from services.shared.exchanges.declaration import Listing, Parser, Reply
 from services.shared.exchanges.registry import MARKETS
 
 PERP, SPOT = MARKETS["binance", "perp"], MARKETS["binance", "spot"]
@@ -278,7 +278,7 @@ def test_frames_of_today_are_read_by_value(recordings: Path) -> None:
         if line["dir"] == "sent" or "miniTicker" in line["session"]:
             continue
         if "result" in told:
-            assert MARKETS["binance", market].sort(line["frame"].encode()) == (1, None)
+            assert MARKETS["binance", market].sort(line["frame"].encode()) == Reply(1, None)
             continue
         data = told.get("data", told)
         name = MARKETS["binance", market].sort(line["frame"].encode()).name  # type: ignore[union-attr]

@@ -43,8 +43,7 @@ def test_metrics_are_declared_in_metrics_modules_only() -> None:
         for path in SOURCES
         if path.name != "metrics.py"
         for call in calls(path)
-        if (isinstance(call.func, ast.Name)
-        and call.func.id in ("Gauge", "Histogram", "Summary"))
+        if (isinstance(call.func, ast.Name) and call.func.id in ("Gauge", "Histogram", "Summary"))
         or (isinstance(call.func, ast.Name) and call.func.id == "Counter" and len(call.args) > 1)
     ]
     assert wrong == []
