@@ -18,7 +18,7 @@ from schemas import subjects
 from schemas.errors import BadFrame
 from schemas.frames import RawFrame, SessionEvent
 from services.collector.outbox import Lane, Origin, Outbox, session_frame
-from services.shared.exchanges.declaration import Market, Notice, Reply, StreamName
+from services.shared.exchanges.declaration import Ask, Market, Notice, Pong, Reply, StreamName
 
 UNKNOWN = "_unknown"
 """Channel of a frame that sorts to nothing that was asked for: published all the same, its reader refuses it."""
@@ -125,8 +125,11 @@ class Link:
         for part, channels in per_lane.items():
             self._event("subscribed", now_us, self._lanes[part], channels=channels)
 
-    def received(self, body: bytes, now_us: int) -> Reply | Notice | None:
-        """Take one frame: data goes to the outbox untouched; an answer or a notice is returned to the caller."""
+    def received(self, body: bytes, now_us: int) -> Reply | Notice | Pong | Ask | None:
+        """Take one frame: data goes to the outbox untouched; what else it may be is returned to the caller.
+
+        A stream that was asked for gives data from its first frame on, whether or not its confirmation came before.
+        """
         self._heard_us = now_us
         try:
             found = self._sort(body)

@@ -18,7 +18,8 @@ from services.collector.outbox import Origin, Outbox
 from services.collector.pacing import Backoff, Budget
 from services.collector.plan import Planned
 from services.collector.settings import CollectorSettings
-from services.shared.exchanges.declaration import Market, Notice, Reply
+from services.collector.talk import Talk
+from services.shared.exchanges.declaration import Ask, Market, Notice, Reply
 from services.shared.runtime.clock import monotonic_us, now_us
 from services.shared.runtime.ws import Socket, open_socket
 
@@ -70,15 +71,27 @@ class Line:
         )
         self.log = wiring.log.bind(connection=name)
         self._replacing = replacing
-        self._messages = Budget(market.limits.messages_per_s * settings.request_share, SECOND_US)
-        self._asked: dict[int, tuple[list[str], asyncio.Future[Reply]]] = {}
+        self._talk: Talk | None = None
         self._unknown = 0
+        self._resync = asyncio.Event()
+        self._resyncs: dict[str, None] = {}
+        """Book streams to be asked for anew, oldest request first."""
         self._closing = asyncio.Event()
 
     def close(self, reason: str) -> None:
         """End the connection in good order."""
         self.reason = self.reason or reason
         self._closing.set()
+
+    def resync(self, symbol: str) -> bool:
+        """Have a book's stream end and begin anew on this connection; False when it carries none, or is asked to."""
+        book = Topic(self.wiring.market.book_channel, symbol)
+        name = next((name for name, topic in self.link.confirmed.items() if topic == book), None)
+        if name is None or name in self._resyncs:
+            return False
+        self._resyncs[name] = None
+        self._resync.set()
+        return True
 
     async def run(self) -> str:
         """Open, subscribe, read until the end; return the reason. Raises Busy when it cannot be opened."""
@@ -89,9 +102,10 @@ class Line:
         link.opened(now_us())
         self.state = "subscribing"
         self.log.info("connection_opened", url=self.url, count=len(self.planned.streams))
+        talk = self._talk = Talk(market, self.wiring.settings, link, socket, self.log)
         reading = asyncio.ensure_future(socket.pump(self._take))
         others: list[asyncio.Future[Any]] = [
-            asyncio.ensure_future(work) for work in (self._keep(socket), self._closing.wait())
+            asyncio.ensure_future(work) for work in (self._keep(socket, talk), self._closing.wait())
         ]
         try:
             await asyncio.wait([reading, *others], return_when=asyncio.FIRST_COMPLETED)
@@ -108,7 +122,7 @@ class Line:
         finally:
             for task in (reading, *others):
                 task.cancel()
-            await asyncio.gather(reading, *others, return_exceptions=True)
+            await asyncio.gather(reading, *others, talk.end(), return_exceptions=True)
             socket.abort()
             self.state = "closed"
             link.closed(self.reason or "broken off", now_us())
@@ -125,19 +139,12 @@ class Line:
 
     def _take(self, body: bytes, received_at: int) -> None:
         found = self.link.received(body, received_at)
-        if found is None:
+        if found is None or self._talk is None:
             return
         if isinstance(found, Reply):
-            number = found.request_id
-            if number is None and found.error is not None and len(self._asked) == 1:
-                number = next(iter(self._asked))  # what the exchange could not parse it answers without an id
-            names, reply = self._asked.pop(number or 0, ([], None))
-            if reply is None or reply.done():
-                self.log.warning("reply_unexpected", error=found.error, value=found.request_id)
-                return
-            if found.error is None:
-                self.link.subscribed(names, received_at)  # here, before the first frame behind the confirmation
-            reply.set_result(found)
+            self._talk.replied(found, received_at)
+        elif isinstance(found, Ask):
+            self._talk.asked(found)
         elif isinstance(found, Notice):
             self.log.info("exchange_notice", reason=found.text)
             if found.reconnect:
@@ -148,16 +155,20 @@ class Line:
         self.log.info("replacement_planned", reason=reason)
         self.wants_replacement.set()
 
-    async def _keep(self, socket: Socket) -> None:
+    async def _keep(self, socket: Socket, talk: Talk) -> None:
         """Subscribe, and look at the clock for as long as the connection lives. Raises Busy when it is to end."""
-        subscribing = asyncio.ensure_future(self._subscribe(socket))
+        rule = self.wiring.market.keep_alive
+        talking = [asyncio.ensure_future(self._subscribe(talk))]
+        if rule is not None:
+            talking.append(asyncio.ensure_future(talk.keep_alive(rule)))
         every_s = self.wiring.settings.alive_every_s / 2
         pings: set[asyncio.Task[None]] = set()
         try:
             while True:
                 await asyncio.sleep(every_s)
-                if subscribing.done():
-                    await subscribing
+                for task in talking:
+                    if task.done():
+                        await task
                 was_silent = self.link.silent
                 judgement = self.link.look(now_us())
                 if self.link.unknown > self._unknown:
@@ -169,16 +180,16 @@ class Line:
                     raise Busy(judgement.reason)
                 if judgement.need is Need.REPLACE:
                     self.reason_for_replacement(judgement.reason)
-                elif judgement.need is Need.PING and not pings and not self._messages.wait_us(1, monotonic_us()):
-                    self._messages.spend(1, monotonic_us())
+                elif judgement.need is Need.PING and pings:
+                    talk.doubted()
+                elif judgement.need is Need.PING and talk.may_ping():
                     task = asyncio.ensure_future(self._ping(socket))
                     pings.add(task)
                     task.add_done_callback(pings.discard)
         finally:
-            subscribing.cancel()
-            for task in pings:
+            for task in (*talking, *pings):
                 task.cancel()
-            await asyncio.gather(subscribing, *pings, return_exceptions=True)
+            await asyncio.gather(*talking, *pings, return_exceptions=True)
 
     async def _ping(self, socket: Socket) -> None:
         try:
@@ -187,29 +198,25 @@ class Line:
             return  # the reader sees the end itself
         self.link.answered(now_us())
 
-    async def _subscribe(self, socket: Socket) -> None:
-        """Ask for every stream and await each confirmation. Raises Busy when one is refused or does not come."""
+    async def _subscribe(self, talk: Talk) -> None:
+        """Ask for every stream, and then for ever anew for those of `resync`. Raises Busy when that fails."""
+        await talk.greet()
         names = list(self.planned.streams)
         most = self.wiring.market.limits.streams_per_message
-        for number, start in enumerate(range(0, len(names), most), 1):
-            some = names[start : start + most]
-            await asyncio.sleep(self._messages.wait_us(1, monotonic_us()) / SECOND_US)
-            self._messages.spend(1, monotonic_us())
-            reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-            self._asked[number] = (some, reply)
-            await socket.send(self.wiring.market.subscribe(some, number))
-            try:
-                answer = await asyncio.wait_for(reply, self.wiring.settings.ack_timeout_s)
-            except TimeoutError:
-                raise Busy(f"a subscription of {len(some)} streams was not confirmed") from None
-            if answer.error is not None:
-                self.log.error("subscription_refused", error=answer.error, count=len(some))
-                raise Busy(f"a subscription was refused: {answer.error}")
-            self.wiring.on_subscribed([self.planned.streams[name] for name in some], self._replacing)
+        for start in range(0, len(names), most):
+            confirmed = await talk.subscribe(names[start : start + most])
+            self.wiring.on_subscribed([self.planned.streams[name] for name in confirmed], self._replacing)
         self.state = "subscribed"
         self.ready.set()
         self.wiring.on_change()
-        self.log.info("connection_subscribed", count=len(names))
+        self.log.info("connection_subscribed", count=len(self.link.confirmed))
+        while True:
+            await self._resync.wait()
+            self._resync.clear()
+            while self._resyncs:
+                name = next(iter(self._resyncs))
+                await talk.resubscribe(name)
+                del self._resyncs[name]
 
 
 def _rules(settings: CollectorSettings, market: Market, source: random.Random) -> WatchRules:

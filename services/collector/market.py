@@ -158,7 +158,7 @@ class MarketCollector:
             return
         item = self._listing.by_symbol.get(symbol)
         current = {
-            line.link.origin.connection
+            line.link.origin.connection: line
             for feed in self.feeds
             for line in feed.lines
             if Topic(self.market.book_channel, symbol) in line.link.confirmed.values()
@@ -169,6 +169,10 @@ class MarketCollector:
         self._log.info("resync", symbol=symbol, connection=request.connection, reason=request.reason)
         if self.market.book_snapshot is not None:
             self._snapshot(self.market.book_snapshot, symbol, Priority.RESYNC)
+            return
+        for name, line in current.items():
+            if request.connection in ("", name):
+                line.resync(symbol)
 
     async def _first_instruments(self, stopped: asyncio.Future[Any]) -> bool:
         """Read the instruments, however long it takes; False when stopped before."""

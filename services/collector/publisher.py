@@ -31,6 +31,8 @@ class Publisher:
         self.bus: Bus | None = None
         self.published = 0
         """Frames that NATS has acknowledged."""
+        self.held = False
+        """Set while RAW is so full that more would discard what no normaliser has read: frames go to the spool."""
         self._outbox = outbox
         self._spool = spool
         self._wake = wake
@@ -76,7 +78,7 @@ class Publisher:
         if not batch:
             return True
         bus = self.bus
-        if bus is None or not bus.connected:
+        if bus is None or not bus.connected or self.held:
             self._refused = True
             self._spill(log)
             return False

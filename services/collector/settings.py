@@ -57,6 +57,9 @@ class CollectorSettings(Settings):
         0.005, ge=0, le=1, description="Seconds that frames are gathered before they are published."
     )
 
+    ring_check_s: float = Field(
+        5.0, gt=0, description="Seconds between looks at how near RAW is to discarding what no normaliser has read."
+    )
     alive_every_s: float = Field(1.0, gt=0, description="Seconds after which a quiet partition is said to be alive.")
     silence_report_s: float = Field(30.0, gt=0, description="Seconds without data on a connection until it is said.")
     silence_timeout_s: float = Field(

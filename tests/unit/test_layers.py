@@ -44,7 +44,7 @@ def pure_modules(folder: str) -> tuple[str, ...]:
             "listings",
             "saving",
         ),
-        "collector": ("core", "outbox", "plan"),
+        "collector": ("core", "outbox", "plan", "questions"),
         "storage_batcher": ("core", "entry", "isolation"),
     }
     return pure.get(folder, ())
