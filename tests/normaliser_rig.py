@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,7 +13,7 @@ from typing import Any, ClassVar
 from schemas import frames, subjects
 from schemas.frames import RawFrame
 from services.normaliser.core import CoreOptions, Output, PartitionCore, Resync
-from services.shared.exchanges.declaration import Listing
+from services.shared.exchanges.declaration import Listing, Market
 from services.shared.exchanges.registry import MARKETS
 
 SECOND = 1_000_000
@@ -58,10 +59,11 @@ class Rig:
     symbol: str = "BTC-USDT-PERP"
     options: CoreOptions = field(default_factory=CoreOptions)
     bases: tuple[str, ...] = ("BTC", "ETH")
+    markets: Mapping[tuple[str, str], Market] = field(default_factory=lambda: MARKETS)
 
     def __post_init__(self) -> None:
         self.part = subjects.partition("binance", self.market, self.symbol)
-        self.core = PartitionCore(self.part, MARKETS, self.options)
+        self.core = PartitionCore(self.part, self.markets, self.options)
         self.sequence = 0
         self.numbers: Counter[str] = Counter()
         self.sent: list[tuple[int, frames.RawMessage]] = []
@@ -82,7 +84,7 @@ class Rig:
         """Go on with a new core, made of the saved state of this one."""
         saved = {key: self.core.save(key) for key in self.core.units()}
         self.past += [self.core]
-        self.core = PartitionCore(self.part, MARKETS, self.options)
+        self.core = PartitionCore(self.part, self.markets, self.options)
         assert self.core.restore(saved) == self.sequence
 
     def count(self, name: str) -> int:

@@ -1,8 +1,8 @@
 """An order book kept in the exchange's own digits.
 
 Prices are compared as whole numbers of the finest decimal place seen, so `0.10` and `0.1` are one level and no digit is
-lost. A level is kept as the piece of JSON it is published in (`7.6040","813`), beside its key: two sorted lists a side,
-and nothing else. 2 x 1,000 levels take about 220 kB.
+lost. A level is kept as the piece of JSON it is published in (`7.6040","813`, on contract markets with the contracts
+behind it), beside its key: two sorted lists a side, and nothing else. 2 x 1,000 levels take about 220 kB.
 
 Changes are gathered and worked in when somebody looks: what is overwritten before that costs next to nothing.
 """
@@ -15,9 +15,13 @@ from operator import lt
 
 import msgspec
 
-_pairs = re.compile(rb'"([0-9.]++)","([0-9.]++)"').findall
+_pairs = re.compile(rb'"([0-9.]++)","([0-9.]++(?:","[0-9.]++)?+)"').findall
 
 Pair = tuple[bytes, bytes]
+"""A price, and what stands behind it: the quantity, and on contract markets `","` and the contracts."""
+
+_NOTHING = b'0.",'
+"""A quantity (and contracts) of which nothing is left without these is zero."""
 
 
 class Side:
@@ -159,7 +163,7 @@ class Book:
         forms = {len(price.partition(b".")[2]) for price, _ in pairs}
         self._refine(max(forms, default=0))
         keys = [side.sign * int(price.replace(b".", b"")) for price, _ in reversed(pairs)]
-        sorted_once = all(map(lt, keys, keys[1:])) and all(quantity.strip(b"0.") for _, quantity in pairs)
+        sorted_once = all(map(lt, keys, keys[1:])) and all(quantity.strip(_NOTHING) for _, quantity in pairs)
         if forms == {self._decimals} and sorted_once:
             side.keys = keys
             side.pieces = [price + b'","' + quantity for price, quantity in reversed(pairs)]
@@ -181,11 +185,11 @@ class Book:
                 continue
             at = bisect_left(keys, key)
             if at < len(keys) and keys[at] == key:
-                if quantity.strip(b"0."):
+                if quantity.strip(_NOTHING):
                     pieces[at] = price + b'","' + quantity
                 else:
                     del keys[at], pieces[at]
-            elif quantity.strip(b"0."):
+            elif quantity.strip(_NOTHING):
                 keys.insert(at, key)
                 pieces.insert(at, price + b'","' + quantity)
 
@@ -193,7 +197,7 @@ class Book:
         self._refine(max((_decimals(price) for price, _ in pairs), default=0))
         for price, quantity in pairs:
             key = side.sign * int(price.replace(b".", b"")) * 10 ** (self._decimals - _decimals(price))
-            side.set(key, price + b'","' + quantity if quantity.strip(b"0.") else None)
+            side.set(key, price + b'","' + quantity if quantity.strip(_NOTHING) else None)
 
     def _refine(self, decimals: int) -> None:
         """Count in steps of so many decimal places from now on, if these are finer."""

@@ -37,6 +37,7 @@ from services.normaliser.saving import (
     unpack_partition,
     unpack_unit,
 )
+from services.normaliser.stream_book_lane import StreamBookLane
 from services.shared.exchanges.declaration import BookSnapshot, Channel, Market, Poll
 
 __all__ = ["CoreOptions", "Output", "PartitionCore", "Resync"]
@@ -191,7 +192,8 @@ class PartitionCore:
         if lane is None:
             unit = self._unit(*key[:3])
             if channel.name == market.book_channel:
-                lane = BookLane(self._desk, *key[:3], channel, market.book_rule)
+                books = BookLane if market.book_snapshot is not None else StreamBookLane
+                lane = books(self._desk, *key[:3], channel, market.book_rule)
             else:
                 lane = _LANES.get(channel.kinds[0], Lane)(self._desk, *key[:3], channel)
             lane.seen = unit.seen

@@ -15,6 +15,7 @@ from services.normaliser.book_lane import BookLane
 from services.normaliser.gaps import Hole
 from services.normaliser.lane import Lane, Link
 from services.normaliser.poll_lane import PollLane
+from services.normaliser.stream_book_lane import BookStart
 
 
 class SavedLink(msgspec.Struct):
@@ -86,6 +87,7 @@ class SavedPartition(msgspec.Struct):
 _NOT_IN_KEYS = re.compile(rb"[^-_a-zA-Z0-9]")
 _decoders = {kind: msgspec.json.Decoder(record).decode for kind, record in records.BY_KIND.items()}
 _decode_change = msgspec.json.Decoder(records.BookChange).decode
+_decode_start = msgspec.json.Decoder(BookStart).decode
 _encode_json = msgspec.json.Encoder().encode
 _encode = msgspec.msgpack.Encoder().encode
 _decode_unit = msgspec.msgpack.Decoder(SavedUnit).decode
@@ -205,13 +207,18 @@ def _load_books(lane: BookLane, saved: SavedBookLane) -> None:
 def _record(kind: str, body: bytes) -> records.Record:
     if kind == records.BookChange.KIND:
         return _change(body)
+    if kind == BookStart.KIND:
+        return _with_raw_levels(_decode_start(body))
     record: records.Record = _decoders[kind](body)
     return record
 
 
 def _change(body: bytes) -> records.BookChange:
+    return _with_raw_levels(_decode_change(body))
+
+
+def _with_raw_levels(change: records.BookChange) -> records.BookChange:
     """Return a change with its levels as the JSON they came in, for the book reads that."""
-    change = _decode_change(body)
     return msgspec.structs.replace(
         change, bids=msgspec.Raw(_encode_json(change.bids)), asks=msgspec.Raw(_encode_json(change.asks))
     )

@@ -40,6 +40,7 @@ def pure_modules(folder: str) -> tuple[str, ...]:
             "poll_lane",
             "book",
             "book_lane",
+            "stream_book_lane",
             "gaps",
             "listings",
             "saving",

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from msgspec import Raw
 
 from schemas.frames import RawFrame
-from schemas.records import Instrument, Record
+from schemas.records import Instrument, Record, TimestampSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,11 @@ Parser = Callable[[RawFrame, Listing], Sequence["Record | BookSnapshot"]]
 class BookSnapshot:
     """A whole book at `sequence`; `limit` levels on a side means: cut off there, what lies beyond is unknown.
 
-    The sides are JSON, `[["price","quantity"],...]`, the exchange's own digits, checked by `numbers.levels`.
+    The sides are JSON, `[["price","quantity"],...]`, the exchange's own digits, checked by `numbers.levels`; on
+    contract markets triples, by `numbers.contract_levels`. A stream that keeps its best levels up to date by itself (it
+    sends what comes into view) leaves nothing unknown: its `limit` is above what it shows.
+
+    One out of a stream gives the exchange's time of it (microseconds) and where that is from: it is a book as it stood.
     """
 
     symbol: str
@@ -52,6 +56,9 @@ class BookSnapshot:
     bids: Raw
     asks: Raw
     limit: int
+    timestamp: int | None = None
+    timestamp_source: TimestampSource = "push"
+    sent_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +153,8 @@ class BookRule:
     """An exchange's own rule for keeping a book, over (first, last, previous) sequences of a change.
 
     `first(snapshot, first, last, previous)` judges the first change after a snapshot, `following(book, first, last,
-    previous)` each later one; `snapshot` and `book` are the sequence the book is true at.
+    previous)` each later one; `snapshot` and `book` are the sequence the book is true at. Behind a snapshot out of the
+    stream itself every change is a following one.
     """
 
     first: Callable[[int, int, int, int | None], Verdict]

@@ -10,7 +10,7 @@ matched at once; only a refusal looks at them one by one to name the culprit.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 
 import msgspec
@@ -79,13 +79,68 @@ _PLACES = Decimal(1).scaleb(-18)
 
 
 def product(number: str, factor: str) -> str:
-    """Return `number` x `factor` exactly, as a plain decimal: contracts to base currency on linear contracts."""
+    """Return `number` x `factor` exactly, as a plain decimal: contracts to base currency on linear contracts.
+
+    Both are checked numbers. Raises BadFrame when the result is none, being too large or too fine.
+    """
     if factor == "1":
         return number
-    return format(_EXACT.multiply(Decimal(number), Decimal(factor)), "f")
+    return _fitting(format(_EXACT.multiply(Decimal(number), Decimal(factor)), "f"), number, factor)
 
 
 def inverse(contracts: str, contract_size: str, price: str) -> str:
-    """Return contracts x size / price, rounded half-even to 18 places: contracts to base currency on inverse ones."""
-    value = _EXACT.divide(_EXACT.multiply(Decimal(contracts), Decimal(contract_size)), Decimal(price))
-    return format(value.quantize(_PLACES, ROUND_HALF_EVEN, _EXACT).normalize(_EXACT), "f")
+    """Return contracts x size / price, rounded half-even to 18 places: contracts to base currency on inverse ones.
+
+    All are checked numbers. Raises BadFrame when the price is zero or the result is too large.
+    """
+    divisor = Decimal(price)
+    if not divisor:
+        raise BadFrame(f"price is {price!r}; allowed is a number above zero")
+    value = _EXACT.divide(_EXACT.multiply(Decimal(contracts), Decimal(contract_size)), divisor)
+    text = format(value.quantize(_PLACES, ROUND_HALF_EVEN, _EXACT).normalize(_EXACT), "f")
+    return _fitting(text, contracts, contract_size)
+
+
+def _fitting(result: str, *factors: str) -> str:
+    if _one_signed(result) is None:
+        raise BadFrame(f"{' x '.join(factors)} is {result}; allowed is {ALLOWED}")
+    return result
+
+
+Side = msgspec.Raw | Sequence[Sequence[str]]
+"""A side of a book in contracts: per level price, contracts, and what else the exchange says; or the JSON of that."""
+
+_decode_texts = msgspec.json.Decoder(list[list[str]]).decode
+_all_unsigned = re.compile(rf"(?:{_PLAIN} )*+").fullmatch
+
+
+def contract_levels(side: Side, contract_size: str, name: str) -> msgspec.Raw:
+    """Return a side of a linear contract's book as JSON triples `["price","base quantity","contracts"]`, exactly.
+
+    `contract_size` is the instrument's, checked. Raises BadFrame naming the level and its value.
+    """
+    return _triples([(p, product(c, contract_size), c) for p, c in _contracts(side, name)])
+
+
+def inverse_levels(side: Side, contract_size: str, name: str) -> msgspec.Raw:
+    """Return a side of an inverse contract's book as such triples; base quantities are those of `inverse`."""
+    return _triples([(p, inverse(c, contract_size, p), c) for p, c in _contracts(side, name)])
+
+
+def _contracts(side: Side, name: str) -> list[tuple[str, str]]:
+    """Return the checked (price, contracts) of a side."""
+    try:
+        rows = _decode_texts(side) if isinstance(side, msgspec.Raw) else side
+        pairs = [(row[0], row[1]) for row in rows]
+    except (msgspec.DecodeError, UnicodeDecodeError, IndexError) as error:
+        raise BadFrame(f"{name} is not a list of [price, contracts, ...]: {error}") from None
+    if _all_unsigned("".join([f"{price} {contracts} " for price, contracts in pairs])) is None:
+        for index, pair in enumerate(pairs):
+            for part, value in zip(("price", "contracts"), pair, strict=True):
+                if _one_unsigned(value) is None:
+                    raise _not_a_number(f"{name}[{index}] {part}", value)
+    return pairs
+
+
+def _triples(levels: list[tuple[str, str, str]]) -> msgspec.Raw:
+    return msgspec.Raw(_encode_levels(levels))
