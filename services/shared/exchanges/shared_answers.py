@@ -1,0 +1,44 @@
+"""An instrument list is read once, however many partitions it is filed in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+from schemas.frames import RawFrame
+from schemas.records import Instrument
+from services.shared.exchanges.declaration import Listing, Parser
+
+
+def read_once(make: Callable[[RawFrame], tuple[Instrument, ...]]) -> Parser:
+    """Return the parser of an instrument list that `make` reads.
+
+    The collector publishes one answer into every partition, and one process may read them all: the last answer's
+    instruments are shared instead of being made sixteen times.
+    """
+
+    @lru_cache(maxsize=1)
+    def parse_body(frame: _ByContent) -> tuple[Instrument, ...]:
+        return make(frame.frame)
+
+    def parse(frame: RawFrame, listing: Listing) -> tuple[Instrument, ...]:
+        """Parse the instrument list; our receive time files it."""
+        return parse_body(_ByContent(frame))
+
+    return parse
+
+
+class _ByContent:
+    """A frame as a cache key: the same answer, received at the same moment."""
+
+    __slots__ = ("_key", "frame")
+
+    def __init__(self, frame: RawFrame) -> None:
+        self.frame = frame
+        self._key = (frame.exchange, frame.market, frame.received_at, frame.body)
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ByContent) and self._key == other._key
