@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from services.shared.exchanges.binance_perp import BINANCE_PERP
 from services.shared.exchanges.binance_spot import BINANCE_SPOT
+from services.shared.exchanges.bybit_perp import BYBIT_PERP
+from services.shared.exchanges.bybit_spot import BYBIT_SPOT
 from services.shared.exchanges.declaration import Market
 
 MARKETS: Mapping[tuple[str, str], Market] = {
@@ -13,5 +15,7 @@ MARKETS: Mapping[tuple[str, str], Market] = {
     for market in (
         BINANCE_SPOT,
         BINANCE_PERP,
+        BYBIT_SPOT,
+        BYBIT_PERP,
     )
 }
