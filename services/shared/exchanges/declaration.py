@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import NamedTuple
 
 from msgspec import Raw
@@ -61,6 +62,20 @@ class BookSnapshot:
     sent_at: int | None = None
 
 
+class Numbering(Enum):
+    """What an exchange's trade ids say of the trades before them. A number is a trade's `sequence`."""
+
+    CONTIGUOUS = "contiguous"
+    """Each number is one above the last: a jump is a gap."""
+    SPANS = "spans"
+    """A trade merges several ids, its number is the last of them, and they follow the last trade's number without a
+    hole: the first is `first_trade_id`, or lies `trade_count` - 1 below the number."""
+    RISING = "rising"
+    """Numbers rise, with holes that mean nothing."""
+    NONE = "none"
+    """No numbers: a trade is known by its time, price, quantity, side and id if any, and how many such came before."""
+
+
 @dataclass(frozen=True, slots=True)
 class Channel:
     """One WebSocket channel: `stream` makes the exchange's stream name of its symbol; `kinds` are what it yields."""
@@ -73,6 +88,14 @@ class Channel:
     default: bool = True
     interval: str | None = None
     """Of a candle channel."""
+    closes_itself: bool = True
+    """Whether a candle channel says which candle is final. If not it yields `CandleUpdate` only, none `closed`, and a
+    candle is closed by the next one's open."""
+    numbering: Numbering = Numbering.CONTIGUOUS
+    """Of a trade channel."""
+    per_symbol: bool = True
+    """If not, one stream carries every instrument of the market: `stream` is given an empty symbol and asked for once,
+    its frames are filed under `_all`."""
 
 
 @dataclass(frozen=True, slots=True)
