@@ -9,19 +9,32 @@ from pathlib import Path
 from services.exchange_simulator import recordings
 from services.exchange_simulator.recordings import Recording
 from services.exchange_simulator.replay_binance import BinanceReplay
+from services.exchange_simulator.replay_okx import OkxReplay
 from services.exchange_simulator.venue import Venue
+
+_Build = Callable[[Recording, float, float], Venue]
 
 
 @dataclass(frozen=True, slots=True)
 class _Speaker:
     exchange: str
-    build: Callable[[Recording, float, float], Venue]
+    build: _Build
+    more: tuple[_Build, ...] = ()
+    """Of a session that holds several markets: one for each but the first."""
 
 
 _SPEAKERS = {
     "BINANCE": _Speaker("binance", lambda recording, pace, patience: BinanceReplay(recording, "spot", pace, patience)),
     "BINANCE_FUTURES": _Speaker(
         "binance", lambda recording, pace, patience: BinanceReplay(recording, "perp", pace, patience)
+    ),
+    "OKX": _Speaker(
+        "okx",
+        lambda recording, pace, patience: OkxReplay(recording, "spot", pace, patience),
+        (
+            lambda recording, pace, patience: OkxReplay(recording, "perp", pace, patience),
+            lambda recording, pace, patience: OkxReplay(recording, "future", pace, patience),
+        ),
     ),
 }
 """Session name -> who can speak it. Another exchange is one more module and one more line here."""
@@ -47,7 +60,8 @@ def build(
             f"{folder}: no session{asked} that can be replayed; it holds {', '.join(sorted(found))}, "
             f"and {', '.join(_SPEAKERS)} can be replayed"
         )
-    venues = tuple(
-        speaker.build(recordings.read(name, found[name]), pace, patience_s) for name, speaker in speakers.items()
-    )
-    return venues, tuple(sorted(found.keys() - speakers.keys()))
+    venues: list[Venue] = []
+    for name, speaker in speakers.items():
+        recording = recordings.read(name, found[name])
+        venues += [make(recording, pace, patience_s) for make in (speaker.build, *speaker.more)]
+    return tuple(venues), tuple(sorted(found.keys() - speakers.keys()))

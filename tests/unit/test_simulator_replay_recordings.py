@@ -73,7 +73,7 @@ def test_what_is_not_in_the_format_is_refused_by_file_and_line(folder: Path, fil
 def test_folders_without_a_session_to_replay_are_refused(folder: Path, tmp_path_factory) -> None:
     with pytest.raises(BadRecording, match="no recorded session in"):
         reader.sessions(tmp_path_factory.mktemp("empty"))
-    with pytest.raises(BadRecording, match="it holds X, and BINANCE, BINANCE_FUTURES can be replayed"):
+    with pytest.raises(BadRecording, match=r"it holds X, and BINANCE, BINANCE_FUTURES, .*can be replayed"):
         build(folder, (), 0, 15)
     (folder / "X.0.gz").unlink()
     with pytest.raises(BadRecording, match=r"has no file X\.0"):
@@ -82,13 +82,17 @@ def test_folders_without_a_session_to_replay_are_refused(folder: Path, tmp_path_
 
 def test_real_sessions_are_found_and_those_not_spoken_are_left_out_by_name(recordings: Path) -> None:
     venues, left_out = build(recordings, (), 0, 15)
-    assert left_out == ("BYBIT", "DERIBIT", "GATEIO", "GATEIO_FUTURES", "OKX")
-    assert {(venue.exchange, venue.market): tuple(venue.symbols()) for venue in venues} == {
+    assert "BYBIT" in left_out
+    assert not {"BINANCE", "BINANCE_FUTURES", "OKX"} & set(left_out)
+    assert {(venue.exchange, venue.market): tuple(venue.symbols()) for venue in venues}.items() >= {
         ("binance", "spot"): ("NKNUSDT", "BLZETH", "LRCBTC", "RUNEEUR"),
         ("binance", "perp"): ("SUSHIUSDT", "AKROUSDT", "KEEPUSDT", "CTKUSDT"),
-    }
-    with pytest.raises(BadRecording, match="no session of okx"):
-        build(recordings, ("okx",), 0, 15)
+        ("okx", "spot"): ("BTC-USDT",),
+        ("okx", "perp"): ("UNI-USD-SWAP",),
+        ("okx", "future"): ("BTC-USD-220527",),
+    }.items()
+    with pytest.raises(BadRecording, match="no session of mexc"):
+        build(recordings, ("mexc",), 0, 15)
 
 
 def test_every_real_session_parses_to_the_counts_of_its_description(recordings: Path) -> None:
