@@ -9,6 +9,8 @@ from services.shared.exchanges.binance_spot import BINANCE_SPOT
 from services.shared.exchanges.bybit_perp import BYBIT_PERP
 from services.shared.exchanges.bybit_spot import BYBIT_SPOT
 from services.shared.exchanges.declaration import Market
+from services.shared.exchanges.deribit_market import DERIBIT_FUTURE, DERIBIT_OPTION
+from services.shared.exchanges.deribit_perp import DERIBIT_PERP
 
 MARKETS: Mapping[tuple[str, str], Market] = {
     (market.exchange, market.market): market
@@ -17,5 +19,8 @@ MARKETS: Mapping[tuple[str, str], Market] = {
         BINANCE_PERP,
         BYBIT_SPOT,
         BYBIT_PERP,
+        DERIBIT_PERP,
+        DERIBIT_FUTURE,
+        DERIBIT_OPTION,
     )
 }
