@@ -1,0 +1,152 @@
+"""Gate.io spot.
+
+`spot.tickers` is left out: a 24 h ticker has an open price, and this one gives a percentage of it with four decimals.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from schemas import records
+from schemas.errors import BadFrame
+from schemas.frames import RawFrame
+from schemas.records import Instrument
+from services.shared.exchanges import gateio, gateio_control
+from services.shared.exchanges import gateio_wire as wire
+from services.shared.exchanges.declaration import Channel, Listing, Market, Numbering, Parser, Poll
+from services.shared.exchanges.gateio import US, head, instrument_of, reader, unsigned_or_none
+from services.shared.exchanges.gateio_control import stream
+from services.shared.exchanges.gateio_instruments import parse_pairs
+from services.shared.exchanges.gateio_numbers import micros, number
+from services.shared.exchanges.numbers import levels
+
+MARKET = "spot"
+
+_read_trade = reader(wire.SpotTrade, "spot.trades")
+_read_quote = reader(wire.BookTicker, "spot.book_ticker")
+_read_candle = reader(wire.SpotCandle, "spot.candlesticks")
+_read_depth = reader(wire.SpotDepth, "spot.order_book_update")
+_range = re.compile(r"([0-9]{1,18})-([0-9]{1,18})").fullmatch
+
+
+def parse_trades(frame: RawFrame, listing: Listing) -> tuple[records.Trade, ...]:
+    """Parse `spot.trades`: the taker's side; `range` holds the first and last market id of what the row merges.
+
+    Market ids are contiguous within a market; the `id` of 2021 was shared by all markets and numbers nothing.
+    """
+    event = _read_trade(frame)
+    t = event.result
+    first, last = _merged(t)
+    return (
+        records.Trade(
+            **head(
+                frame,
+                instrument_of(t.currency_pair, frame, listing),
+                micros(t.create_time_ms, "create_time_ms"),
+                "match",
+            ),
+            price=number(t.price, "price"),
+            quantity=number(t.amount, "amount"),
+            side=t.side,
+            trade_id=str(t.id),
+            sequence=t.id_market if last is None else last,
+            first_trade_id=first,
+            last_trade_id=last,
+            trade_count=None if first is None or last is None else last - first + 1,
+            sent_at=event.sent_at,
+        ),
+    )
+
+
+def _merged(t: wire.SpotTrade) -> tuple[int | None, int | None]:
+    if t.range is None:
+        return None, None
+    match = _range(t.range)
+    if match is None or int(match[2]) < int(match[1]):
+        raise BadFrame(f"range is {t.range!r}; allowed is FIRST-LAST")
+    return int(match[1]), int(match[2])
+
+
+def parse_quotes(frame: RawFrame, listing: Listing) -> tuple[records.Quote, ...]:
+    """Parse `spot.book_ticker`; one with an empty side gives no record."""
+    event = _read_quote(frame)
+    q = event.result
+    sides = [unsigned_or_none(raw, name) for raw, name in ((q.b, "b"), (q.B, "B"), (q.a, "a"), (q.A, "A"))]
+    instrument = instrument_of(q.s, frame, listing)
+    return gateio.quote_record(frame, instrument, q.t * US, event.sent_at, q.u, sides)
+
+
+def _volumes(k: wire.SpotCandle, instrument: Instrument) -> tuple[str, str | None] | None:
+    """Return base and quote volume. In 2021 there was the quote volume alone: none of it is none of the base either."""
+    quote_volume = number(k.v, "v")
+    base_volume = unsigned_or_none(k.a, "a")
+    if base_volume is None:
+        return None if quote_volume.strip("0.") else (quote_volume, quote_volume)
+    return base_volume, quote_volume
+
+
+def _candle_parser(interval: str) -> Parser:
+    def parse(frame: RawFrame, listing: Listing) -> list[records.CandleUpdate]:
+        """Parse `spot.candlesticks`: `v` is the quote volume, `a` the base volume, `w` says that it is closed."""
+        event = _read_candle(frame)
+        return gateio.candle_records(frame, listing, interval, event.sent_at, event.result, _volumes)
+
+    return parse
+
+
+def _side(raw: msgspec.Raw, name: str, instrument: Instrument) -> msgspec.Raw:
+    return levels(raw, name)
+
+
+_INSTRUMENTS = Poll(
+    "instruments",
+    ("instrument",),
+    "/api/v4/spot/currency_pairs",
+    weight=1,
+    parse=parse_pairs,
+    every_s=3_600,
+)
+_SNAPSHOT = Poll(
+    "depth_snapshot",
+    (),
+    f"/api/v4/spot/order_book?currency_pair={{symbol}}&limit={gateio.SNAPSHOT_LIMIT}&with_id=true",
+    weight=1,
+    parse=gateio.snapshot_parser(_side),
+)
+_CHANNELS = [
+    Channel("trades", ("trade",), stream("spot.trades"), parse_trades, numbering=Numbering.SPANS),
+    Channel("depth", ("book_change",), stream("spot.order_book_update"), gateio.depth_parser(_read_depth, _side)),
+    Channel("quotes", ("quote",), stream("spot.book_ticker"), parse_quotes),
+    *(
+        Channel(
+            f"candles_{interval}",
+            ("candle_update", "candle"),
+            stream("spot.candlesticks", interval),
+            _candle_parser(interval),
+            interval=interval,
+        )
+        for interval in gateio.INTERVALS
+    ),
+]
+
+GATEIO_SPOT = Market(
+    exchange=gateio.EXCHANGE,
+    market=MARKET,
+    ws_url="wss://api.gateio.ws",
+    rest_url="https://api.gateio.ws",
+    routes={"": "/ws/v4/"},
+    limits=gateio_control.LIMITS,
+    channels={channel.name: channel for channel in _CHANNELS},
+    polls={poll.name: poll for poll in (_INSTRUMENTS, _SNAPSHOT)},
+    instruments=_INSTRUMENTS,
+    book_channel="depth",
+    book_snapshot=_SNAPSHOT,
+    book_rule=gateio.BOOK_RULE,
+    subscribe=gateio_control.subscribe,
+    unsubscribe=gateio_control.unsubscribe,
+    sort=gateio_control.sort,
+    used_weight_header="",
+    starter=("BTC-USDT", "ETH-USDT", "SOL-USDT", "DOGE-USDT", "ADA-USDT"),
+)
