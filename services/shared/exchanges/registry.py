@@ -11,6 +11,8 @@ from services.shared.exchanges.bybit_spot import BYBIT_SPOT
 from services.shared.exchanges.declaration import Market
 from services.shared.exchanges.deribit_market import DERIBIT_FUTURE, DERIBIT_OPTION
 from services.shared.exchanges.deribit_perp import DERIBIT_PERP
+from services.shared.exchanges.gateio_perp import GATEIO_PERP
+from services.shared.exchanges.gateio_spot import GATEIO_SPOT
 
 MARKETS: Mapping[tuple[str, str], Market] = {
     (market.exchange, market.market): market
@@ -22,5 +24,7 @@ MARKETS: Mapping[tuple[str, str], Market] = {
         DERIBIT_PERP,
         DERIBIT_FUTURE,
         DERIBIT_OPTION,
+        GATEIO_SPOT,
+        GATEIO_PERP,
     )
 }
