@@ -272,9 +272,17 @@ class RestLink:
         self._lanes = [Lane(origin, part) for part in range(subjects.PARTITIONS)]
 
     def publish(
-        self, channel: str, symbol: str, body: bytes, request: str, requested_at: int, received_at: int
+        self,
+        channel: str,
+        symbol: str,
+        body: bytes,
+        request: str,
+        requested_at: int,
+        received_at: int,
+        *,
+        everywhere: bool = False,
     ) -> RawFrame:
-        """Publish an answer into the partition of its symbol; an answer about all symbols goes into every one."""
+        """Publish an answer into the partition of its symbol, or into every one: an instrument list concerns all."""
         self.number += 1
         exchange, market, collector, connection, _ = self.origin
         frame = RawFrame(
@@ -291,7 +299,7 @@ class RestLink:
             request,
             requested_at,
         )
-        if symbol == subjects.ALL:
+        if everywhere:
             for lane in self._lanes:
                 self._outbox.keep(lane, frame)
         else:

@@ -210,21 +210,23 @@ class MarketCollector:
         except BadFrame as error:
             self._log.error("instruments_refused", error=str(error), bytes=len(answer.body))
             # Published all the same: the normaliser keeps what it refuses, with its bytes.
-            self._publish(name, subjects.ALL, path, answer)
+            self._publish(name, subjects.ALL, path, answer, everywhere=True)
             return False
         listed = tuple(item for item in found if isinstance(item, Instrument))
         plain = tuple(msgspec.structs.replace(item, timestamp=0, received_at=0) for item in listed)
         now = answer.received_at
         if plain != self._published or now - self._published_at >= REPUBLISH_US:
             self._published, self._published_at = plain, now
-            self._publish(name, subjects.ALL, path, answer)
+            self._publish(name, subjects.ALL, path, answer, everywhere=True)
         self._listing = Listing(listed)
         if self._wiring is not None:
             self._grow(self._wiring)
         return True
 
-    def _publish(self, channel: str, symbol: str, path: str, answer: Answer) -> None:
-        self._link.publish(channel, symbol, answer.body, path, answer.requested_at, answer.received_at)
+    def _publish(self, channel: str, symbol: str, path: str, answer: Answer, everywhere: bool = False) -> None:
+        self._link.publish(
+            channel, symbol, answer.body, path, answer.requested_at, answer.received_at, everywhere=everywhere
+        )
 
     def _plan(self) -> None:
         settings = self._settings
@@ -249,7 +251,8 @@ class MarketCollector:
         self._on_change()
 
     def _add_feeds(self, wiring: Wiring, instruments: tuple[Instrument, ...]) -> None:
-        routes = plan.topics(self.market, instruments, self._settings.channels)
+        known = {name for feed in self.feeds for name in feed.planned.streams}
+        routes = plan.topics(self.market, instruments, self._settings.channels, known)
         self.feeds += [Feed(wiring, planned) for planned in plan.connections(self.market, routes)]
 
     def _grow(self, wiring: Wiring) -> None:

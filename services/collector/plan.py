@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
+from schemas import subjects
 from schemas.records import Instrument
 from services.collector.core import Topic
 from services.shared.exchanges.declaration import Listing, Market, Poll
@@ -75,14 +76,21 @@ def choose(market: Market, listing: Listing, universe: str, symbols: Sequence[st
     return Chosen(tuple(chosen), tuple(left_out))
 
 
-def topics(market: Market, instruments: Iterable[Instrument], channels: Collection[str]) -> dict[str, dict[str, Topic]]:
-    """Return the streams of each route, symbol by symbol. No channel named: those that are on by default."""
+def topics(
+    market: Market, instruments: Iterable[Instrument], channels: Collection[str], known: Collection[str] = ()
+) -> dict[str, dict[str, Topic]]:
+    """Return the streams of each route, symbol by symbol. No channel named: those that are on by default.
+
+    A stream that carries the whole market is among them once, and not at all if it is `known` to be asked for already.
+    """
     routes: dict[str, dict[str, Topic]] = {}
     for item in instruments:
         for channel in market.channels.values():
             if channel.name in channels or (not channels and channel.default):
-                name = channel.stream(item.exchange_symbol)
-                routes.setdefault(channel.route, {})[name] = Topic(channel.name, item.symbol)
+                name = channel.stream(item.exchange_symbol if channel.per_symbol else "")
+                if name and (channel.per_symbol or name not in known):
+                    topic = Topic(channel.name, item.symbol if channel.per_symbol else subjects.ALL)
+                    routes.setdefault(channel.route, {})[name] = topic
     return routes
 
 

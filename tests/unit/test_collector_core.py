@@ -198,16 +198,18 @@ def test_a_clock_that_steps_back_does_not_switch_the_watch_off() -> None:
     assert rig.link.look(22 * S).need is Need.RECONNECT
 
 
-def test_rest_answers_are_numbered_and_a_list_goes_everywhere() -> None:
+def test_rest_answers_are_numbered_and_the_instrument_list_goes_everywhere() -> None:
     outbox = Outbox(10**9, lambda: None)
     rest = RestLink(ORIGIN, outbox)
     rest.publish("depth_snapshot", "BTC-USDT-PERP", b"{}", "/depth?x", 5, 7)
-    rest.publish("instruments", "_all", b"{}", "/info", 8, 9)
+    rest.publish("instruments", "_all", b"{}", "/info", 8, 9, everywhere=True)
+    rest.publish("open_interest", "_all", b"[]", "/all", 10, 11)
     outbox.pack()
     batch = outbox.peek(100, 10**9)
     frames = [unpack(*packed.message)[0] for packed in batch]
     assert [(f.channel, f.number, f.origin, f.request, f.requested_at, f.received_at) for f in frames] == [
         ("depth_snapshot", 1, "rest", "/depth?x", 5, 7)
-    ] + [("instruments", 2, "rest", "/info", 8, 9)] * 16
+    ] + [("instruments", 2, "rest", "/info", 8, 9)] * 16 + [("open_interest", 3, "rest", "/all", 10, 11)]
     assert batch[0].message.subject.endswith(f".{BTC:02d}")
-    assert [packed.message.subject[-2:] for packed in batch[1:]] == [f"{part:02d}" for part in range(16)]
+    assert [packed.message.subject[-2:] for packed in batch[1:17]] == [f"{part:02d}" for part in range(16)]
+    assert batch[17].message.subject.endswith(f".{subjects.partition('binance', 'perp', '_all'):02d}")

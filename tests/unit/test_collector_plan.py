@@ -11,7 +11,7 @@ from services.collector import plan
 from services.collector.core import Topic
 from services.shared.exchanges.binance_perp import BINANCE_PERP
 from services.shared.exchanges.binance_spot import BINANCE_SPOT
-from services.shared.exchanges.declaration import Listing
+from services.shared.exchanges.declaration import Channel, Listing
 
 
 def instrument(base: str, quote: str = "USDT", status: str = "trading", market: str = "perp") -> Instrument:
@@ -87,6 +87,17 @@ def test_streams_are_named_by_the_exchange_and_sorted_by_route() -> None:
     by_default = {topic.channel for topic in plan.topics(BINANCE_SPOT, spot, ())[""].values()}
     assert by_default == {name for name, channel in BINANCE_SPOT.channels.items() if channel.default}
     assert "fills" not in by_default
+
+
+def test_a_stream_of_the_whole_market_is_asked_for_once() -> None:
+    whole = Channel("liquidations", ("liquidation",), lambda _: "!forceOrder@arr", lambda *_: (), per_symbol=False)
+    some = Channel("index", ("ticker",), lambda name: "btc@index" if name == "BTCUSDT" else "", lambda *_: ())
+    market = replace(BINANCE_PERP, channels={"liquidations": whole, "index": some})
+    both = list(PERPS.by_symbol.values())
+    assert len(both) > 1
+    wanted = {"!forceOrder@arr": Topic("liquidations", "_all"), "btc@index": Topic("index", "BTC-USDT-PERP")}
+    assert plan.topics(market, both, ()) == {"": wanted}
+    assert plan.topics(market, both, ("liquidations",), {"!forceOrder@arr"}) == {}
 
 
 @pytest.mark.parametrize(

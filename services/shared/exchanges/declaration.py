@@ -78,7 +78,10 @@ class Numbering(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """One WebSocket channel: `stream` makes the exchange's stream name of its symbol; `kinds` are what it yields."""
+    """One WebSocket channel: `kinds` are what it yields, the one that tells how it is numbered first.
+
+    `stream` makes the exchange's stream name of its symbol; an empty name says that the symbol has no such stream.
+    """
 
     name: str
     kinds: tuple[str, ...]
