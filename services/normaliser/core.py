@@ -20,8 +20,8 @@ from schemas.frames import RawFrame
 from services.normaliser.book_lane import BookLane
 from services.normaliser.desk import CoreOptions, Counters, Desk, LaneKey, Output, Resync
 from services.normaliser.lane import Lane
+from services.normaliser.lanes import make_lane
 from services.normaliser.listings import Listings
-from services.normaliser.numbered_lanes import NumberedLane, QuoteLane
 from services.normaliser.poll_lane import PollLane
 from services.normaliser.saving import (
     SavedPartition,
@@ -37,7 +37,6 @@ from services.normaliser.saving import (
     unpack_partition,
     unpack_unit,
 )
-from services.normaliser.stream_book_lane import StreamBookLane
 from services.shared.exchanges.declaration import BookSnapshot, Channel, Market, Poll
 
 __all__ = ["CoreOptions", "Output", "PartitionCore", "Resync"]
@@ -49,12 +48,6 @@ _REMEMBERED = 256
 """Connections whose last frame number is kept beside the instruments' own."""
 
 _SIGNS_OF_LIFE = ("opened", "subscribed", "alive")
-
-_LANES: Mapping[str, type[Lane]] = {
-    records.Trade.KIND: NumberedLane,
-    records.Fill.KIND: NumberedLane,
-    records.Quote.KIND: QuoteLane,
-}
 
 
 class _Unit:
@@ -191,11 +184,7 @@ class PartitionCore:
         lane = self._lanes.get(key)
         if lane is None:
             unit = self._unit(*key[:3])
-            if channel.name == market.book_channel:
-                books = BookLane if market.book_snapshot is not None else StreamBookLane
-                lane = books(self._desk, *key[:3], channel, market.book_rule)
-            else:
-                lane = _LANES.get(channel.kinds[0], Lane)(self._desk, *key[:3], channel)
+            lane = make_lane(self._desk, market, symbol, channel)
             lane.seen = unit.seen
             self._lanes[key] = unit.lanes[channel.name] = lane
         return lane
@@ -204,7 +193,7 @@ class PartitionCore:
         unit = self._unit(frame.exchange, frame.market, frame.symbol)
         lane = unit.polls.get(poll.name)
         if lane is None:
-            lane = unit.polls[poll.name] = PollLane(self._desk)
+            lane = unit.polls[poll.name] = PollLane(self._desk, frame.symbol)
         if self._raw_sequence <= unit.seen:
             return
         if not lane.fresh(frame):
@@ -404,5 +393,5 @@ class PartitionCore:
             if name in market.channels:
                 load_lane(self._lane(market, saved.symbol, market.channels[name]), lane)
         for name, poll in saved.polls.items():
-            unit.polls[name] = PollLane(self._desk)
+            unit.polls[name] = PollLane(self._desk, saved.symbol)
             load_poll(unit.polls[name], poll)

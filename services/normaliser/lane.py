@@ -135,11 +135,19 @@ class Lane:
 
     def _thin(self, link: Link) -> None:
         """Forget what the leader has passed. A leader that lives and yet leaves so much untold leads no more."""
-        link.aside = [item for item in link.aside if not self._behind_leader(item)]
+        link.aside = self.untold(link)
         leader, most = self.leader, self.desk.options.hold_events
         link.thin_at = 2 * len(link.aside) + _THIN_AT
         if len(link.aside) > most and leader is not None:
             self.leave(leader.name, self._heard(leader), f"connection {leader.name} tells less than {link.name}")
+
+    def untold(self, link: Link) -> list[records.Record]:
+        """Return what a connection has aside that the leader has not told."""
+        return [item for item in link.aside if not self._behind_leader(item)]
+
+    def inherited(self, heir: Link) -> list[records.Record]:
+        """Return what a new leader has aside, for `accept` to judge."""
+        return heir.aside
 
     def _behind_leader(self, record: records.Record) -> bool:
         """Whether a record kept aside tells nothing that the leader has not told."""
@@ -186,7 +194,7 @@ class Lane:
             self.open_holes("disconnect", why, alive_until, heir.since, detected=max(ended_at, heir.since))
             self.interrupted()
         self._lead(heir)
-        aside, heir.aside = heir.aside, []
+        aside, heir.aside = self.inherited(heir), []
         for record in aside:
             self.accept(record)
 

@@ -1,14 +1,21 @@
-"""Lanes whose records the exchange numbers: trades without holes, quotes with holes."""
+"""Lanes whose records the exchange numbers: trades, mostly without holes, and quotes with holes."""
 
 from __future__ import annotations
 
 from schemas import records
+from services.normaliser.desk import Desk
 from services.normaliser.gaps import Hole, gap_of
 from services.normaliser.lane import Lane, same
+from services.shared.exchanges.declaration import Channel, Numbering
 
 
 class NumberedLane(Lane):
-    """Trades, whose numbers have no holes: a jump is a gap, known exactly; a number not above the last, old."""
+    """Trades by number: one not above the last is old; where numbers have no holes a jump is a gap, known exactly."""
+
+    def __init__(self, desk: Desk, exchange: str, market: str, symbol: str, channel: Channel) -> None:
+        super().__init__(desk, exchange, market, symbol, channel)
+        self._spans = channel.numbering is Numbering.SPANS
+        self._rises = channel.numbering is Numbering.RISING
 
     def accept(self, record: records.Record) -> None:
         """Put the leader's next trade out, with the gap before it if numbers were skipped."""
@@ -21,17 +28,25 @@ class NumberedLane(Lane):
                 return
             if self.holes:
                 self.settle(record.KIND, record)
-            elif number != last.sequence + 1:
+            elif number != last.sequence + 1 and self._before(record, number) > last.sequence:
                 self._skipped(last, last.sequence, record, number)
         elif self.holes:
             self.settle(record.KIND, record)
         self.last[record.KIND] = record
         self.desk.emit(record)
 
+    def _before(self, record: records.Trade, number: int) -> int:
+        """Return the number at which the trade before this one ended, as far as numbers tell."""
+        if self._rises:
+            return -1
+        if not self._spans:
+            return number - 1
+        return number - (record.trade_count or 1) if record.first_trade_id is None else record.first_trade_id - 1
+
     def _skipped(self, last: records.Trade, last_number: int, record: records.Trade, number: int) -> None:
         hole = Hole(
             gap_type="sequence",
-            evidence=f"id {number} follows {last_number}",
+            evidence=f"id {self._before(record, number) + 1} follows {last_number}",
             detected=record.received_at,
             lost_from=last.received_at,
             lost_to=record.received_at,
@@ -45,7 +60,7 @@ class NumberedLane(Lane):
                 hole,
                 received_at=record.received_at,
                 before=record.timestamp + 1,
-                last_missing=number - 1,
+                last_missing=self._before(record, number),
             )
         )
 
@@ -62,9 +77,9 @@ class NumberedLane(Lane):
         return record.timestamp
 
     def last_number(self, kind: str) -> int | None:
-        """Return the last trade's number."""
+        """Return the last trade's number, if its successor's is known by it."""
         last = self.last.get(kind)
-        return last.sequence if isinstance(last, records.Trade) else None
+        return last.sequence if isinstance(last, records.Trade) and not self._rises else None
 
     def settle(self, kind: str, record: records.Record) -> None:
         """Publish a hole once more: the numbers say exactly what was missed, or that nothing was."""
@@ -74,16 +89,17 @@ class NumberedLane(Lane):
             super().settle(kind, record)
             return
         del self.holes[kind]
-        missing = record.sequence - 1 - hole.last_sequence
+        before = self._before(record, record.sequence)
+        missing = before > hole.last_sequence
         self.desk.emit_gap(
             gap_of(
                 self.place(kind),
                 hole,
                 received_at=record.received_at,
                 before=record.timestamp + 1,
-                last_missing=record.sequence - 1 if missing else None,
+                last_missing=before if missing else None,
                 status="open" if missing else "filled",
-                evidence=None if missing else f"ids {hole.last_sequence} and {record.sequence} are contiguous",
+                evidence=None if missing else f"ids {hole.last_sequence} and {before + 1} are contiguous",
             )
         )
 

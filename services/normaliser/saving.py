@@ -12,10 +12,12 @@ import msgspec
 from schemas import records
 from services.normaliser.book import Book, SavedBook
 from services.normaliser.book_lane import BookLane
+from services.normaliser.candle_lane import CandleLane
 from services.normaliser.gaps import Hole
 from services.normaliser.lane import Lane, Link
 from services.normaliser.poll_lane import PollLane
 from services.normaliser.stream_book_lane import BookStart
+from services.normaliser.value_lane import Key, ValueLane
 
 
 class SavedLink(msgspec.Struct):
@@ -41,6 +43,14 @@ class SavedBookLane(msgspec.Struct):
     book: SavedBook | None
 
 
+class SavedValueLane(msgspec.Struct):
+    """What a `ValueLane` has beyond a `Lane`."""
+
+    told: list[tuple[Key, int]]
+    counts: dict[str, list[tuple[Key, int]]]
+    forgotten: int
+
+
 class SavedLane(msgspec.Struct):
     """A `Lane`; the last record of each kind is JSON."""
 
@@ -53,6 +63,8 @@ class SavedLane(msgspec.Struct):
     last: dict[str, bytes]
     overlap: bool
     books: SavedBookLane | None = None
+    values: SavedValueLane | None = None
+    intact: bool = True
 
 
 class SavedPoll(msgspec.Struct):
@@ -159,6 +171,8 @@ def dump_lane(lane: Lane) -> SavedLane:
         last={kind: records.encode(record) for kind, record in lane.last.items()},
         overlap=lane.overlap,
         books=_dump_books(lane) if isinstance(lane, BookLane) else None,
+        values=_dump_values(lane) if isinstance(lane, ValueLane) else None,
+        intact=lane.intact if isinstance(lane, CandleLane) else True,
     )
 
 
@@ -177,7 +191,17 @@ def load_lane(lane: Lane, saved: SavedLane) -> None:
     lane.overlap = saved.overlap
     if isinstance(lane, BookLane) and saved.books is not None:
         _load_books(lane, saved.books)
+    if isinstance(lane, ValueLane) and saved.values is not None:
+        lane.told, lane.forgotten = dict(saved.values.told), saved.values.forgotten
+        lane.counts = {name: dict(counts) for name, counts in saved.values.counts.items()}
+    if isinstance(lane, CandleLane):
+        lane.intact = saved.intact
     lane.wake()
+
+
+def _dump_values(lane: ValueLane) -> SavedValueLane:
+    counts = {name: list(said.items()) for name, said in lane.counts.items()}
+    return SavedValueLane(list(lane.told.items()), counts, lane.forgotten)
 
 
 def _dump_books(lane: BookLane) -> SavedBookLane:
