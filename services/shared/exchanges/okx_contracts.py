@@ -91,16 +91,14 @@ def parse_open_interest(frame: RawFrame, listing: Listing) -> tuple[records.Open
 
 
 def parse_liquidations(frame: RawFrame, listing: Listing) -> tuple[records.Liquidation, ...]:
-    """Parse `liquidation-orders`, which carries every instrument of a type, whichever it is filed under.
+    """Parse `liquidation-orders`, which carries every instrument of the market.
 
     `side` is the order's own: sell ends a long. What is called the price is the bankruptcy price of the position; at
     which price the order was filled is not told.
     """
     found = []
     for row in _read_liquidations(frame).data:
-        instrument = listing.by_exchange_symbol.get(row.instId)
-        if instrument is None:
-            raise UnknownSymbol(f"{row.instId!r} is on no instrument list of {frame.exchange} {frame.market}")
+        instrument = instrument_of(row.instId, frame, listing)
         for d in row.details:
             check(bkPx=d.bkPx, sz=d.sz)
             if (d.posSide, d.side) in (("long", "buy"), ("short", "sell")):
@@ -193,6 +191,7 @@ def contract_channels(kind: str) -> list[Channel]:
             lambda symbol: f"liquidation-orders:{kind}",
             parse_liquidations,
             PUBLIC,
+            per_symbol=False,
         ),
     ]
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 
 from schemas.errors import BadFrame
 from schemas.frames import RawFrame
 from schemas.records import Instrument
 from services.shared.exchanges import okx_wire as wire
 from services.shared.exchanges.binance_instruments import asset_of, is_token
-from services.shared.exchanges.declaration import Listing, Poll
+from services.shared.exchanges.declaration import Poll
 from services.shared.exchanges.numbers import check, product
 from services.shared.exchanges.okx import US, answer_reader
+from services.shared.exchanges.shared_answers import read_once
 
 _read = answer_reader(wire.Instrument)
 _STATUS = {"live": "trading"}
@@ -26,20 +26,13 @@ def instruments_poll(kind: str, symbol_of: Callable[[str], str]) -> Poll:
     given yet (before they open), and those whose symbol cannot be part of a subject.
     """
 
-    # The collector publishes one answer into every partition, and one process may read them all.
-    @lru_cache(maxsize=1)
-    def parse_body(exchange: str, market: str, received_at: int, frame_body: bytes) -> tuple[Instrument, ...]:
-        frame = RawFrame(exchange, market, "instruments", "_all", "", "", 0, received_at, "rest", frame_body)
+    def make(frame: RawFrame) -> tuple[Instrument, ...]:
         rows = (row for row in _read(frame) if row.instType == kind and _has_terms(row))
         named = ((symbol_of(row.instId), row) for row in rows)
         return tuple(_instrument(symbol, row, frame) for symbol, row in named if is_token(symbol))
 
-    def parse(frame: RawFrame, listing: Listing) -> tuple[Instrument, ...]:
-        """Parse the instrument list. It carries no time of its own: our receive time files it."""
-        return parse_body(frame.exchange, frame.market, frame.received_at, frame.body)
-
     path = f"/api/v5/public/instruments?instType={kind}"
-    return Poll("instruments", ("instrument",), path, weight=1, parse=parse, every_s=300)
+    return Poll("instruments", ("instrument",), path, weight=1, parse=read_once(make), every_s=300)
 
 
 def _has_terms(row: wire.Instrument) -> bool:

@@ -11,7 +11,7 @@ from schemas.errors import BadFrame
 from schemas.frames import RawFrame
 from schemas.records import Instrument
 from services.shared.exchanges import okx_wire as wire
-from services.shared.exchanges.declaration import Channel, Listing, Parser
+from services.shared.exchanges.declaration import Channel, Listing, Numbering, Parser
 from services.shared.exchanges.numbers import check, product, refuse, unsigned
 from services.shared.exchanges.okx import BUSINESS, INTERVALS, PUBLIC, US, instrument_of, reader
 from services.shared.exchanges.okx_books import parse_books, parse_quotes
@@ -166,7 +166,14 @@ def _candle_parser(interval: str, channel: str) -> Parser:
 def common_channels() -> list[Channel]:
     """Return the channels that every market has."""
     return [
-        Channel("trades", ("trade",), stream("trades"), _trade_parser(records.Trade, "trades"), PUBLIC),
+        Channel(
+            "trades",
+            ("trade",),
+            stream("trades"),
+            _trade_parser(records.Trade, "trades"),
+            PUBLIC,
+            numbering=Numbering.SPANS,
+        ),
         Channel("books", ("book_change",), stream("books"), parse_books, PUBLIC),
         Channel("quotes", ("quote",), stream("bbo-tbt"), parse_quotes, PUBLIC),
         *(
