@@ -13,6 +13,9 @@ from services.shared.exchanges.deribit_market import DERIBIT_FUTURE, DERIBIT_OPT
 from services.shared.exchanges.deribit_perp import DERIBIT_PERP
 from services.shared.exchanges.gateio_perp import GATEIO_PERP
 from services.shared.exchanges.gateio_spot import GATEIO_SPOT
+from services.shared.exchanges.okx_future import OKX_FUTURE
+from services.shared.exchanges.okx_perp import OKX_PERP
+from services.shared.exchanges.okx_spot import OKX_SPOT
 
 MARKETS: Mapping[tuple[str, str], Market] = {
     (market.exchange, market.market): market
@@ -26,5 +29,8 @@ MARKETS: Mapping[tuple[str, str], Market] = {
         DERIBIT_OPTION,
         GATEIO_SPOT,
         GATEIO_PERP,
+        OKX_SPOT,
+        OKX_PERP,
+        OKX_FUTURE,
     )
 }
