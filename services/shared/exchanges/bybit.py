@@ -292,10 +292,10 @@ def topic(prefix: str) -> Callable[[str], str]:
     return lambda symbol: f"{prefix}.{symbol}"
 
 
-def common_channels(parse_trades: Parser, parse_ticker: Parser, ticker_kinds: tuple[str, ...]) -> list[Channel]:
-    """Return the channels that both markets have."""
+def common_channels(trades: Channel, parse_ticker: Parser, ticker_kinds: tuple[str, ...]) -> list[Channel]:
+    """Return the channels that both markets have; what trades' ids tell differs."""
     return [
-        Channel("trades", ("trade",), topic("publicTrade"), parse_trades),
+        trades,
         Channel("depth", ("book_change",), topic(f"orderbook.{BOOK_DEPTH}"), parse_book),
         Channel("quotes", ("quote",), topic("orderbook.1"), parse_quotes),
         *(

@@ -8,7 +8,7 @@ from services.shared.exchanges import bybit, bybit_control, bybit_instruments
 from services.shared.exchanges import bybit_wire as wire
 from services.shared.exchanges.binance import symbol_of
 from services.shared.exchanges.bybit import US
-from services.shared.exchanges.declaration import Channel, Limits, Listing, Market, Poll
+from services.shared.exchanges.declaration import Channel, Limits, Listing, Market, Numbering, Poll
 from services.shared.exchanges.numbers import check, inverse, product
 
 MARKET = "perp"
@@ -221,10 +221,9 @@ _POLLS = [
         every_s=300,
     ),
 ]
+_TRADES = Channel("trades", ("trade",), bybit.topic("publicTrade"), bybit.trade_parser(), numbering=Numbering.NONE)
 _CHANNELS = [
-    *bybit.common_channels(
-        bybit.trade_parser(), parse_ticker, ("ticker", "index_price", "funding_rate", "open_interest")
-    ),
+    *bybit.common_channels(_TRADES, parse_ticker, ("ticker", "index_price", "funding_rate", "open_interest")),
     Channel("liquidations", ("liquidation",), bybit.topic("allLiquidation"), parse_liquidations),
 ]
 

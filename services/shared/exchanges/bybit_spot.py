@@ -8,7 +8,7 @@ from schemas.frames import RawFrame
 from services.shared.exchanges import bybit, bybit_control, bybit_instruments
 from services.shared.exchanges import bybit_wire as wire
 from services.shared.exchanges.binance import symbol_of
-from services.shared.exchanges.declaration import Limits, Listing, Market, Poll
+from services.shared.exchanges.declaration import Channel, Limits, Listing, Market, Poll
 
 MARKET = "spot"
 
@@ -38,7 +38,8 @@ _INSTRUMENTS = Poll(
     parse=bybit_instruments.parse_spot,
     every_s=300,
 )
-_CHANNELS = bybit.common_channels(bybit.trade_parser(_number), parse_ticker, ("ticker",))
+_TRADES = Channel("trades", ("trade",), bybit.topic("publicTrade"), bybit.trade_parser(_number))
+_CHANNELS = bybit.common_channels(_TRADES, parse_ticker, ("ticker",))
 
 BYBIT_SPOT = Market(
     exchange=bybit.EXCHANGE,

@@ -1,0 +1,1 @@
+"""Protobuf definitions that an exchange speaks, and the modules generated from them."""
