@@ -1,4 +1,4 @@
-"""Candles of an exchange that does not say which one is final: the next one's open says it."""
+"""Candles of an exchange that does not always say which one is final: the next one's open says it."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ class CandleLane(Lane):
     def accept(self, record: records.Record) -> None:
         """Put the leader's next update out, and before it the candle that it closes."""
         assert isinstance(record, records.CandleUpdate)
-        last = self.last.get(UPDATE)
+        last, closed = self.last.get(UPDATE), self.last.get(records.Candle.KIND)
         if (
             self.intact
             and isinstance(last, records.CandleUpdate)
             and record.timestamp > last.timestamp
+            and (closed is None or closed.timestamp < last.timestamp)
             and not (self.overlap and self.passed(record, last))
         ):
             super().accept(records.Candle(**{name: getattr(last, name) for name in _FIELDS} | {"closed": True}))

@@ -18,6 +18,7 @@ _BY_KIND: Mapping[str, type[Lane]] = {
     records.Trade.KIND: NumberedLane,
     records.Fill.KIND: NumberedLane,
     records.Quote.KIND: QuoteLane,
+    records.Liquidation.KIND: ValueLane,
 }
 
 

@@ -1,4 +1,4 @@
-"""Records without numbers of which each counts: trades without usable ids, and streams that carry a whole market.
+"""Records without numbers of which each counts: trades without usable ids, liquidations, streams of a whole market.
 
 A record is known by what the exchange said of it, and by how many equal ones came before it on its connection: the
 third of three equal trades is told although two were, and a second connection's three are the same three. What was told

@@ -158,6 +158,22 @@ async def test_a_new_listing_is_collected_and_an_unchanged_list_is_not_repeated(
     )
 
 
+async def test_a_book_that_begins_in_its_stream_is_begun_anew_without_a_request(
+    exchange: Exchange, tmp_path: Path
+) -> None:
+    exchange.answers = {INFO: [listing("BTC", "ETH")]}
+    async with collecting(exchange, tmp_path, replace(BINANCE_PERP, book_snapshot=None)) as rig:
+        await rig.until(lambda: rig.market.ready)
+        [connection] = rig.market.connections()
+        asked = {"connection": connection["id"], "sequence": 5, "reason": "a break"}
+        rig.market.resync("control.resync.binance.perp.ETH-USDT-PERP", json.dumps(asked).encode())
+        gone = {**asked, "connection": "long gone"}
+        rig.market.resync("control.resync.binance.perp.BTC-USDT-PERP", json.dumps(gone).encode())
+        await rig.until(lambda: len(exchange.streams) == 4)
+    assert exchange.streams == ["btcusdt@depth@100ms", "ethusdt@depth@100ms"] + ["ethusdt@depth@100ms"] * 2
+    assert exchange.asked == [INFO]
+
+
 async def test_a_ban_pauses_everything_for_as_long_as_it_says(exchange: Exchange, tmp_path: Path) -> None:
     banned = web.Response(
         status=418, text='{"code":-1003,"msg":"banned"}', headers={"Retry-After": "600", "X-MBX-USED-WEIGHT-1M": "2400"}

@@ -195,6 +195,13 @@ def test_a_candle_seen_again_after_a_hole_is_whole_again(rig: OtherRig) -> None:
     assert [item["close_price"] for item in found if item["_to"] == "md.candle"] == ["4"]
 
 
+def test_a_candle_that_was_said_to_be_final_is_not_closed_again(rig: OtherRig) -> None:
+    rig.session("subscribed", "minutes", at=1)
+    rig.say("minutes", "candle_update", candle(0, "2", closed=True), at=60)
+    assert kinds(rig.say("minutes", "candle", candle(0, "2", closed=True), at=60)) == ["md.candle"]
+    assert kinds(rig.say("minutes", "candle_update", candle(1, "3"), at=61)) == ["md.candle_update"]
+
+
 def test_two_connections_close_a_candle_once(rig: OtherRig) -> None:
     rig.session("subscribed", "minutes", at=1)
     rig.session("subscribed", "minutes", at=1.1, on="B")

@@ -92,10 +92,10 @@ class Channel:
     interval: str | None = None
     """Of a candle channel."""
     closes_itself: bool = True
-    """Whether a candle channel says which candle is final. If not it yields `CandleUpdate` only, none `closed`, and a
-    candle is closed by the next one's open."""
+    """Whether a candle channel always says which candle is final. If not, a candle is closed, as it was last seen, by
+    the next one's open, unless a `Candle` has said it before."""
     numbering: Numbering = Numbering.CONTIGUOUS
-    """Of a trade channel."""
+    """Of a trade channel. (Liquidations are known by their values, as with `NONE`.)"""
     per_symbol: bool = True
     """If not, one stream carries every instrument of the market: `stream` is given an empty symbol and asked for once,
     its frames are filed under `_all`."""
