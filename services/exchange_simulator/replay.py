@@ -9,6 +9,7 @@ from pathlib import Path
 from services.exchange_simulator import recordings
 from services.exchange_simulator.recordings import Recording
 from services.exchange_simulator.replay_binance import BinanceReplay
+from services.exchange_simulator.replay_gateio import GateioReplay
 from services.exchange_simulator.replay_okx import OkxReplay
 from services.exchange_simulator.venue import Venue
 
@@ -27,6 +28,10 @@ _SPEAKERS = {
     "BINANCE": _Speaker("binance", lambda recording, pace, patience: BinanceReplay(recording, "spot", pace, patience)),
     "BINANCE_FUTURES": _Speaker(
         "binance", lambda recording, pace, patience: BinanceReplay(recording, "perp", pace, patience)
+    ),
+    "GATEIO": _Speaker("gateio", lambda recording, pace, patience: GateioReplay(recording, "spot", pace, patience)),
+    "GATEIO_FUTURES": _Speaker(
+        "gateio", lambda recording, pace, patience: GateioReplay(recording, "perp", pace, patience)
     ),
     "OKX": _Speaker(
         "okx",
