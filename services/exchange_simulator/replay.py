@@ -9,6 +9,7 @@ from pathlib import Path
 from services.exchange_simulator import recordings
 from services.exchange_simulator.recordings import Recording
 from services.exchange_simulator.replay_binance import BinanceReplay
+from services.exchange_simulator.replay_deribit import DeribitReplay
 from services.exchange_simulator.replay_gateio import GateioReplay
 from services.exchange_simulator.replay_okx import OkxReplay
 from services.exchange_simulator.venue import Venue
@@ -39,6 +40,14 @@ _SPEAKERS = {
         (
             lambda recording, pace, patience: OkxReplay(recording, "perp", pace, patience),
             lambda recording, pace, patience: OkxReplay(recording, "future", pace, patience),
+        ),
+    ),
+    "DERIBIT": _Speaker(
+        "deribit",
+        lambda recording, pace, patience: DeribitReplay(recording, "option", pace, patience),
+        (
+            lambda recording, pace, patience: DeribitReplay(recording, "perp", pace, patience),
+            lambda recording, pace, patience: DeribitReplay(recording, "future", pace, patience),
         ),
     ),
 }
