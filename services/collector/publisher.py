@@ -18,6 +18,7 @@ from services.collector import metrics
 from services.collector.outbox import Outbox, Packed
 from services.collector.spool import Spool
 from services.shared.runtime.bus import MAX_BATCH, Bus, Outgoing
+from services.shared.runtime.ring import Ring
 
 BATCH_BYTES = 4 * 1024**2
 _PATIENCE_S = 0.5
@@ -31,8 +32,8 @@ class Publisher:
         self.bus: Bus | None = None
         self.published = 0
         """Frames that NATS has acknowledged."""
-        self.held = False
-        """Set while RAW is so full that more would discard what no normaliser has read: frames go to the spool."""
+        self.ring: Ring | None = None
+        """RAW. While it is so full that more would discard what no normaliser has read, frames go to the spool."""
         self._outbox = outbox
         self._spool = spool
         self._wake = wake
@@ -78,7 +79,8 @@ class Publisher:
         if not batch:
             return True
         bus = self.bus
-        if bus is None or not bus.connected or self.held:
+        size = sum(len(item.message.body) for item in batch)
+        if bus is None or not bus.connected or (self.ring is not None and not await self.ring.has_room(size)):
             self._refused = True
             self._spill(log)
             return False

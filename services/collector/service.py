@@ -19,7 +19,7 @@ from services.collector.spool import Spool
 from services.shared.exchanges.declaration import Market
 from services.shared.runtime import bus
 from services.shared.runtime.http import Http
-from services.shared.runtime.ring import Ring, raw_position
+from services.shared.runtime.ring import Ring, oldest_unread_of_raw
 from services.shared.runtime.run import Context
 
 _FIVE_MINUTES_US = 300_000_000
@@ -108,7 +108,7 @@ class Collector:
             raise results[0]
 
     async def _connect(self, publisher: Publisher) -> None:
-        """Connect to NATS whenever it comes; what arrives before goes to the spool. Then watch over RAW's tail."""
+        """Connect to NATS whenever it comes; what arrives before goes to the spool."""
         context = self._context
         try:
             connected = await bus.connect(self._settings, "collector", context.log, context.stop)
@@ -117,14 +117,8 @@ class Collector:
         for item in self._collectors:
             market = item.market
             await connected.respond(subjects.resync_filter(market.exchange, market.market), _resync_handler(item))
+        publisher.ring = Ring(connected, streams.RAW, oldest_unread_of_raw, self._settings.ring_check_s, context.log)
         publisher.bus = connected
-        ring = Ring(connected, streams.RAW, raw_position)
-        while True:
-            held = await ring.look()
-            if held != publisher.held:
-                context.log.warning("ring_near_tail" if held else "ring_clear", name=streams.RAW.name)
-                publisher.held = held
-            await asyncio.sleep(self._settings.ring_check_s)
 
     def _changed(self) -> None:
         self._context.health.set_ready(all(item.ready for item in self._collectors))

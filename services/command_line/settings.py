@@ -23,8 +23,8 @@ class PipelineSettings(Settings):
         8080, ge=0, le=65000, description="First of the services' health ports: collector, normaliser, and so on."
     )
     simulator_port: int = Field(0, ge=0, le=65535, description="Port of the exchange simulator, where one runs.")
-    raw_bytes: int = Field(streams.RAW.max_bytes, ge=16 * 1024**2, description="Size of the RAW ring, bytes.")
-    md_bytes: int = Field(streams.MD.max_bytes, ge=16 * 1024**2, description="Size of the MD ring, bytes.")
+    raw_bytes: int = Field(streams.RAW.max_bytes, ge=4 * 1024**2, description="Size of the RAW ring, bytes.")
+    md_bytes: int = Field(streams.MD.max_bytes, ge=4 * 1024**2, description="Size of the MD ring, bytes.")
     exchanges: Names = Field(("binance",), description="Exchanges to record.")
     symbols: Names = Field((), description="Instruments such as BTC-USDT-PERP; none: the universe `starter`.")
     simulate: bool = Field(False, description="Generated markets in place of the exchanges.")

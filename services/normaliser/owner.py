@@ -24,13 +24,20 @@ from services.normaliser.settings import NormaliserSettings
 from services.shared.exchanges.registry import MARKETS
 from services.shared.runtime.bus import EXPECTED_SUBJECT_SEQUENCE, MAX_BATCH, Bus, Outgoing
 from services.shared.runtime.reader import Incoming, Reader
+from services.shared.runtime.ring import Ring
 
 READ_TIMEOUT_S = 0.5
 BATCH_BYTES = 4 * 1024**2
 CHECKPOINT_AGAIN_S = 60.0
-"""An idle owner repeats its checkpoint this often, so that the ring never discards the only one."""
+"""How old an idle owner's checkpoint grows before it is repeated."""
 
 REPORT_EVERY_S = 1.0
+
+CHECKPOINT_COPY = "checkpoint"
+"""Key of the checkpoint's copy beside the saved states."""
+
+COPY_EVERY_S = 5.0
+"""An owner that has nothing to do copies its checkpoint at most this often."""
 
 RESYNC_NEAR = 200
 """Fresh books are only asked for this close behind RAW's end: from far behind, the answer would be older than RAW."""
@@ -55,6 +62,7 @@ class Owner:
         part: int,
         bus: Bus,
         publisher: Publisher,
+        ring: Ring,
         settings: NormaliserSettings,
         log: structlog.stdlib.BoundLogger,
         stop: asyncio.Event,
@@ -63,6 +71,7 @@ class Owner:
         self.reading = False
         self._bus = bus
         self._publisher = publisher
+        self._ring = ring
         self._settings = settings
         self._log = log.bind(partition=part)
         self._stop = stop
@@ -76,6 +85,10 @@ class Owner:
         self._next_report_at = 0.0
         self._reader: Reader | None = None
         self._done_before = 0
+        self._busy = False
+        """Whether messages were read that are not published yet."""
+        self._copied = Checkpoint(0)
+        self._copy_at = 0.0
         self._save_queue: list[str] = []
         self._next_save_at = 0.0
 
@@ -84,8 +97,7 @@ class Owner:
         """RAW messages of this partition that are not yet published as records, as far as is known."""
         if self._reader is None or not self.reading:
             return 1
-        behind = self._reader.last - self._checkpoint.raw_sequence
-        return self._reader.pending + (1 if behind > 0 else 0)
+        return self._reader.pending + (1 if self._busy else 0)
 
     def status(self) -> dict[str, Any]:
         """Where this partition stands, and what its core has counted since it was made."""
@@ -111,7 +123,7 @@ class Owner:
             else:
                 pause = 0.1
             finally:
-                self.reading = False
+                self.reading = self._busy = False
                 await self._close_reader()
             if not self._stop.is_set():
                 await _sleep(self._stop, random.uniform(pause / 2, pause))
@@ -131,7 +143,9 @@ class Owner:
             assert reader is not None
             incoming = await reader.read(MAX_BATCH, READ_TIMEOUT_S)
             if incoming:
+                self._busy = True
                 await self._process(incoming)
+                self._busy = False
             else:
                 await self._idle()
             await self._save_some()
@@ -148,11 +162,15 @@ class Owner:
     async def _resume(self) -> None:
         """Read checkpoint and saved state, and open RAW where the state ends."""
         stored = await self._bus.last_of(streams.MD, self._subject)
-        self._checkpoint = _decode(stored.body) if stored else Checkpoint(0)
+        saved = await self._bus.saved(streams.BOOKS, self._key)
+        # MD has discarded the checkpoint of a partition that nobody owned for long: its copy stands for it.
+        copy = saved.pop(CHECKPOINT_COPY, None)
+        body = stored.body if stored else copy
+        self._checkpoint = _decode(body) if body else Checkpoint(0)
         self._checkpoint_sequence = stored.sequence if stored else 0
         self._core = self._new_core()
         self._meter.restart()
-        after = self._core.restore(await self._bus.saved(streams.BOOKS, self._key))
+        after = self._core.restore(saved)
         first, last = await self._bus.bounds(streams.RAW)
         after = min(after, self._checkpoint.raw_sequence)
         if after + 1 < first:
@@ -208,9 +226,14 @@ class Owner:
             metrics.RESYNCS.labels(resync.exchange, resync.market).inc()
 
     async def _idle(self) -> None:
+        """Repeat the checkpoint when it grows old, so that MD, a ring, never discards the only one; keep a copy."""
         now = asyncio.get_running_loop().time()
-        if self._checkpoint_sequence and now - self._checkpoint_at > CHECKPOINT_AGAIN_S:
+        age = now - self._checkpoint_at
+        if self._checkpoint_sequence and (age > CHECKPOINT_AGAIN_S or self._checkpoint_sequence < self._ring.middle):
             await self._publish([], self._checkpoint)
+        if self._copied != self._checkpoint and now - self._copy_at > COPY_EVERY_S:
+            await self._save(CHECKPOINT_COPY)
+            self._copied, self._copy_at = self._checkpoint, now
 
     async def _save_some(self) -> None:
         """Save a unit when one is due, so that each is saved about every `save_every_s` and none at the same time.
@@ -221,19 +244,18 @@ class Owner:
         if now < self._next_save_at or self._reader is None or self._reader.last > self._checkpoint.raw_sequence:
             return
         if not self._save_queue:
-            self._save_queue = list(self._core.units())
-            if not self._save_queue:
-                return
+            self._save_queue = [*self._core.units(), CHECKPOINT_COPY]
         self._next_save_at = now + self._settings.save_every_s / len(self._save_queue)
         await self._save(self._save_queue.pop())
 
     async def _save_all(self) -> None:
         if self._reader is not None and self._reader.last <= self._checkpoint.raw_sequence:
-            for key in self._core.units():
+            for key in (*self._core.units(), CHECKPOINT_COPY):
                 await self._save(key)
 
     async def _save(self, key: str) -> None:
-        await self._bus.save(streams.BOOKS, f"{self._key}.{key}", self._core.save(key))
+        value = _encode(self._checkpoint) if key == CHECKPOINT_COPY else self._core.save(key)
+        await self._bus.save(streams.BOOKS, f"{self._key}.{key}", value)
 
     async def _close_reader(self) -> None:
         reader, self._reader = self._reader, None

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 from typing import NamedTuple
 
-from schemas.errors import Overtaken, PipelineError
+from schemas.errors import Busy, Overtaken, PipelineError
 from services.shared.runtime.bus import MAX_BATCH, Bus, Outgoing
+from services.shared.runtime.ring import Ring
 
 
 class _Part(NamedTuple):
@@ -24,9 +25,11 @@ class _Part(NamedTuple):
 class Publisher:
     """Stores the parts that the partitions hand in, several in one atomic batch. `run` does the work."""
 
-    def __init__(self, bus: Bus, gather_s: float) -> None:
+    def __init__(self, bus: Bus, ring: Ring, gather_s: float, stop: asyncio.Event) -> None:
         self._bus = bus
+        self._ring = ring
         self._gather_s = gather_s
+        self._stop = stop
         self._parts: list[_Part] = []
         self._handed_in = asyncio.Event()
 
@@ -45,9 +48,26 @@ class Publisher:
         while True:
             await self._handed_in.wait()
             await asyncio.sleep(self._gather_s)
-            await self._store(self._take())
+            parts = self._take()
+            if await self._has_room(sum(len(message.body) for part in parts for message in part.messages)):
+                await self._store(parts)
+            else:
+                for part in parts:
+                    _fail(part, Busy("MD is full of what is not stored yet, and the time to stop has come"))
             if not self._parts:
                 self._handed_in.clear()
+
+    async def _has_room(self, size: int) -> bool:
+        """Wait while MD would discard what is not in its table yet; False when the time to stop comes first."""
+        ring = self._ring
+        if await ring.has_room(size):
+            return True
+        while ring.near_tail and not self._stop.is_set():
+            try:
+                await asyncio.wait_for(self._stop.wait(), ring.check_s)
+            except TimeoutError:
+                await ring.look()
+        return not ring.near_tail
 
     def _take(self) -> list[_Part]:
         """Take as many parts as one batch holds, first come first served."""

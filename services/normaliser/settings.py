@@ -44,6 +44,9 @@ class NormaliserSettings(Settings):
     gather_s: float = Field(
         0.01, ge=0, le=1, description="Seconds that records of all partitions are gathered before they are published."
     )
+    ring_check_s: float = Field(
+        5.0, gt=0, description="Seconds between looks at how near MD is to discarding what is not in its table yet."
+    )
     window: int = Field(2_000, ge=10, le=100_000, description="RAW messages a partition may have on their way.")
 
     @field_validator("partitions")

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from schemas import streams, subjects
@@ -14,7 +15,9 @@ from services.normaliser.publisher import Publisher
 from services.shared.runtime import logs
 from services.shared.runtime.bus import EXPECTED_SUBJECT_SEQUENCE, Bus, Outgoing, connect
 from services.shared.runtime.provision import provision
+from services.shared.runtime.ring import Ring, oldest_unstored_of_md
 from services.shared.runtime.settings import Settings
+from services.storage_batcher.entry import Entry, encode
 from tests.nats_server import NatsServer, run_nats
 
 
@@ -35,10 +38,14 @@ async def bus(server: NatsServer) -> AsyncIterator[Bus]:
 
 @pytest.fixture
 async def publisher(bus: Bus) -> AsyncIterator[Publisher]:
-    made = Publisher(bus, 0.005)
+    made = Publisher(bus, ring(bus), 0.005, asyncio.Event())
     task = asyncio.create_task(made.run())
     yield made
     task.cancel()
+
+
+def ring(bus: Bus) -> Ring:
+    return Ring(bus, streams.MD, oldest_unstored_of_md, 0, bus.log)
 
 
 def part(number: int, expected: int, records: int) -> list[Outgoing]:
@@ -78,3 +85,27 @@ async def test_without_an_answer_every_part_is_told(bus: Bus, publisher: Publish
     server.kill()
     results = await asyncio.gather(*(publisher.publish(part(n, 0, 1)) for n in range(2)), return_exceptions=True)
     assert all(isinstance(result, Busy) for result in results)
+
+
+async def test_paused_it_waits_and_at_the_end_it_gives_up(bus: Bus) -> None:
+    """MD holds 2 MiB of which nothing is stored: publishing waits until something is, or until the end."""
+    await provision(bus, {"MD": 2 * 1024**2})
+    stop = asyncio.Event()
+    publisher = Publisher(bus, ring(bus), 0, stop)
+    running = asyncio.create_task(publisher.run())
+    for _ in range(200):
+        await bus.publish_batch([Outgoing("md.trade.binance.perp.X", b"x" * 10_000)])
+    first, last = await bus.bounds(streams.MD)
+    waiting = asyncio.create_task(publisher.publish(part(0, 0, 1)))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(waiting), 0.1)
+    assert await bus.bounds(streams.MD) == (first, last)
+    stored = Entry(table="trades", slice="all", owner="x", stream=1, state="stored", first=first, last=last)
+    await bus.save(streams.BATCHES, "trades.all", encode(stored))
+    assert await waiting == last + 2
+    await bus.save(streams.BATCHES, "trades.all", encode(msgspec.structs.replace(stored, last=first)))
+    second = asyncio.create_task(publisher.publish(part(1, 0, 1)))
+    stop.set()
+    with pytest.raises(Busy):
+        await second
+    running.cancel()

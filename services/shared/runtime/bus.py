@@ -139,14 +139,25 @@ class Bus:
             raise Busy(f"NATS did not answer for {subject}: {error}") from error
         return Stored(found.seq or 0, found.data or b"")
 
+    async def next_of(self, stream: streams.Stream, subject_filter: str, sequence: int) -> int | None:
+        """Return the sequence of the first message of a subject at or behind `sequence`, or None."""
+        try:
+            found = await self.js.get_msg(stream.name, seq=sequence, subject=subject_filter, next=True)
+        except nats.js.errors.NotFoundError:
+            return None
+        except (nats.errors.Error, OSError) as error:
+            raise Busy(f"NATS did not answer for {subject_filter}: {error}") from error
+        return found.seq
+
     async def bounds(self, stream: streams.Stream) -> tuple[int, int]:
         """Return the first and last sequence that a stream holds; (n + 1, n) when it is empty."""
         state = (await self._stream_info(stream)).state
         return state.first_seq, state.last_seq
 
-    async def stream_state(self, stream: streams.Stream) -> api.StreamState:
-        """Return what a stream holds now."""
-        return (await self._stream_info(stream)).state
+    async def fill(self, stream: streams.Stream) -> tuple[api.StreamState, int]:
+        """Return what a stream holds now, and how many bytes it may hold."""
+        info = await self._stream_info(stream)
+        return info.state, info.config.max_bytes or 0
 
     async def subject_counts(self, stream: streams.Stream, subject_filter: str) -> dict[str, int]:
         """Return how many messages of each subject a stream holds now."""
@@ -177,18 +188,26 @@ class Bus:
 
     async def saved(self, bucket: streams.Bucket, prefix: str) -> dict[str, bytes]:
         """Return the latest value of every key `<prefix>.<rest>` of a bucket, by its rest."""
-        values: dict[str, bytes] = {}
+        found = await self._watched(bucket, f"{prefix}.>")
+        return {key.removeprefix(f"{prefix}."): value for key, value in found.items()}
+
+    async def values(self, bucket: streams.Bucket) -> dict[str, bytes]:
+        """Return the latest value of every key of a bucket."""
+        return await self._watched(bucket, ">")
+
+    async def _watched(self, bucket: streams.Bucket, keys: str) -> dict[str, bytes]:
+        found: dict[str, bytes] = {}
         store = await self.bucket(bucket)
         try:
-            watcher = await store.watch(f"{prefix}.>", ignore_deletes=True)
+            watcher = await store.watch(keys, ignore_deletes=True)
             async for entry in watcher:
                 if entry is None:  # the server has told everything that is there
                     break
-                values[entry.key.removeprefix(f"{prefix}.")] = entry.value or b""
+                found[entry.key] = entry.value or b""
             await watcher.stop()  # type: ignore[no-untyped-call]
         except (nats.errors.Error, OSError) as error:
             raise Busy(f"NATS did not hand out bucket {bucket.name}: {error}") from error
-        return values
+        return found
 
     async def save(self, bucket: streams.Bucket, key: str, value: bytes) -> None:
         """Store the value of a key, whatever was there."""
