@@ -215,12 +215,12 @@ class Liquidation(Record, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
 
 
 class LongShortRatio(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """Shares of long and short, and their quotient, over `period`."""
+    """Long over short, and the shares of both where the exchange gives them, over `period`."""
 
-    long_ratio: Number
-    short_ratio: Number
     long_short_ratio: Number
     period: Token
+    long_ratio: Number | None = None
+    short_ratio: Number | None = None
     sent_at: Micros | None = None
 
 

@@ -7,10 +7,10 @@ CREATE TABLE IF NOT EXISTS tapeline.lsr_top_positions
     timestamp_source LowCardinality(String) CODEC(ZSTD(1)),
     received_at      DateTime64(6, 'UTC') CODEC(Delta, ZSTD(1)),
     source           LowCardinality(String) CODEC(ZSTD(1)),
-    long_ratio       Decimal(38, 18) CODEC(ZSTD(1)),
-    short_ratio      Decimal(38, 18) CODEC(ZSTD(1)),
     long_short_ratio Decimal(38, 18) CODEC(ZSTD(1)),
     period           LowCardinality(String) CODEC(ZSTD(1)),
+    long_ratio       Nullable(Decimal(38, 18)) CODEC(ZSTD(1)),
+    short_ratio      Nullable(Decimal(38, 18)) CODEC(ZSTD(1)),
     sent_at          Nullable(DateTime64(6, 'UTC')) CODEC(Delta, ZSTD(1))
 )
 ENGINE = MergeTree

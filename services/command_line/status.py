@@ -143,10 +143,10 @@ def show(found: dict[str, Any], console: Console) -> None:
             f"{left:,}" if left is not None else "-",
         )
     console.print(rings)
-    rows = _table("table", "rows", "MiB")
+    rows = _table("table", "rows", "KiB")
     for name, table in found["tables"].items():
         if table["rows"]:
-            rows.add_row(name, f"{table['rows']:,}", f"{table['bytes'] / 1024**2:,.1f}")
+            rows.add_row(name, f"{table['rows']:,}", f"{table['bytes'] / 1024:,.0f}")
     console.print(rows)
     fresh = _table("exchange", "market", "table", "newest row is old")
     for row in found["freshness"]:
@@ -160,7 +160,7 @@ def _table(*names: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in names:
         left = name in ("service", "stream", "table", "exchange", "market", "detail", "ready")
-        table.add_column(name, justify="left" if left else "right")
+        table.add_column(name, justify="left" if left else "right", no_wrap=True)
     return table
 
 
@@ -181,5 +181,5 @@ def _detail(name: str, status: dict[str, Any]) -> str:
     if name == "normaliser":
         partitions = status.get("partitions", {}).values()
         refused = sum(part["counts"]["refused"] for part in partitions)
-        return f"{len(partitions)} partitions, {refused:,} frames refused since it started"
+        return f"{len(partitions)} partitions, {refused:,} frames refused"
     return ""
