@@ -51,6 +51,8 @@ class CoreOptions:
     """A connection that says nothing for so long, while another one covers the same, is taken for gone."""
     ask_again_us: int = 60_000_000
     """A request for a snapshot that brought none is repeated after this."""
+    candle_intervals: tuple[str, ...] = ()
+    """Candles to be built from those of a minute, besides the standard intervals that the exchange does not offer."""
 
 
 @dataclass(slots=True)

@@ -132,6 +132,7 @@ class Owner:
         options = CoreOptions(
             book_depth=self._settings.book_depth,
             book_interval_us=round(self._settings.book_interval_s * 1_000_000),
+            candle_intervals=self._settings.candle_intervals,
         )
         return PartitionCore(self.part, MARKETS, options)
 

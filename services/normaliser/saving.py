@@ -51,6 +51,14 @@ class SavedValueLane(msgspec.Struct):
     forgotten: int
 
 
+class SavedCandleLane(msgspec.Struct):
+    """What a `CandleLane` has beyond a `Lane`; open windows are JSON."""
+
+    intact: bool
+    seen_until: int
+    windows: dict[str, bytes]
+
+
 class SavedLane(msgspec.Struct):
     """A `Lane`; the last record of each kind is JSON."""
 
@@ -64,7 +72,7 @@ class SavedLane(msgspec.Struct):
     overlap: bool
     books: SavedBookLane | None = None
     values: SavedValueLane | None = None
-    intact: bool = True
+    candles: SavedCandleLane | None = None
 
 
 class SavedPoll(msgspec.Struct):
@@ -99,6 +107,7 @@ class SavedPartition(msgspec.Struct):
 _NOT_IN_KEYS = re.compile(rb"[^-_a-zA-Z0-9]")
 _decoders = {kind: msgspec.json.Decoder(record).decode for kind, record in records.BY_KIND.items()}
 _decode_change = msgspec.json.Decoder(records.BookChange).decode
+_decode_candle = msgspec.json.Decoder(records.Candle).decode
 _decode_start = msgspec.json.Decoder(BookStart).decode
 _encode_json = msgspec.json.Encoder().encode
 _encode = msgspec.msgpack.Encoder().encode
@@ -172,7 +181,7 @@ def dump_lane(lane: Lane) -> SavedLane:
         overlap=lane.overlap,
         books=_dump_books(lane) if isinstance(lane, BookLane) else None,
         values=_dump_values(lane) if isinstance(lane, ValueLane) else None,
-        intact=lane.intact if isinstance(lane, CandleLane) else True,
+        candles=_dump_candles(lane) if isinstance(lane, CandleLane) else None,
     )
 
 
@@ -194,14 +203,20 @@ def load_lane(lane: Lane, saved: SavedLane) -> None:
     if isinstance(lane, ValueLane) and saved.values is not None:
         lane.told, lane.forgotten = dict(saved.values.told), saved.values.forgotten
         lane.counts = {name: dict(counts) for name, counts in saved.values.counts.items()}
-    if isinstance(lane, CandleLane):
-        lane.intact = saved.intact
+    if isinstance(lane, CandleLane) and saved.candles is not None:
+        lane.intact, lane.windows.seen_until = saved.candles.intact, saved.candles.seen_until
+        lane.windows.open = {name: _decode_candle(body) for name, body in saved.candles.windows.items()}
     lane.wake()
 
 
 def _dump_values(lane: ValueLane) -> SavedValueLane:
     counts = {name: list(said.items()) for name, said in lane.counts.items()}
     return SavedValueLane(list(lane.told.items()), counts, lane.forgotten)
+
+
+def _dump_candles(lane: CandleLane) -> SavedCandleLane:
+    windows = {name: records.encode(window) for name, window in lane.windows.open.items()}
+    return SavedCandleLane(lane.intact, lane.windows.seen_until, windows)
 
 
 def _dump_books(lane: BookLane) -> SavedBookLane:

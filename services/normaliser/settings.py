@@ -8,7 +8,8 @@ from pydantic import BeforeValidator, Field, field_validator
 from pydantic_settings import NoDecode
 
 from schemas.subjects import PARTITIONS
-from services.shared.runtime.settings import Settings
+from services.normaliser.windows import length_us
+from services.shared.runtime.settings import Names, Settings
 
 
 def _ranges(value: object) -> object:
@@ -38,6 +39,9 @@ class NormaliserSettings(Settings):
     )
     book_depth: int = Field(20, ge=1, le=5000, description="Levels a side of the order books that are published.")
     book_interval_s: float = Field(1.0, ge=0.1, le=3600, description="Grid of the published order books, seconds.")
+    candle_intervals: Names = Field(
+        (), description="Candles built from those of a minute, besides 5m, 30m, 4h and 1d: such as 3m,2h."
+    )
     save_every_s: float = Field(
         60.0, gt=0, description="Every book is saved about this often, staggered; a restart re-reads RAW from there."
     )
@@ -48,6 +52,13 @@ class NormaliserSettings(Settings):
         5.0, gt=0, description="Seconds between looks at how near MD is to discarding what is not in its table yet."
     )
     window: int = Field(2_000, ge=10, le=100_000, description="RAW messages a partition may have on their way.")
+
+    @field_validator("candle_intervals")
+    @classmethod
+    def _divide_a_day(cls, value: Names) -> Names:
+        for interval in value:
+            length_us(interval)
+        return value
 
     @field_validator("partitions")
     @classmethod

@@ -41,6 +41,7 @@ def pure_modules(folder: str) -> tuple[str, ...]:
             "candle_lane",
             "value_lane",
             "lanes",
+            "windows",
             "book",
             "book_lane",
             "stream_book_lane",
