@@ -13,6 +13,8 @@ from services.shared.exchanges.deribit_market import DERIBIT_FUTURE, DERIBIT_OPT
 from services.shared.exchanges.deribit_perp import DERIBIT_PERP
 from services.shared.exchanges.gateio_perp import GATEIO_PERP
 from services.shared.exchanges.gateio_spot import GATEIO_SPOT
+from services.shared.exchanges.mexc_perp import MEXC_PERP
+from services.shared.exchanges.mexc_spot import MEXC_SPOT
 from services.shared.exchanges.okx_future import OKX_FUTURE
 from services.shared.exchanges.okx_perp import OKX_PERP
 from services.shared.exchanges.okx_spot import OKX_SPOT
@@ -32,5 +34,7 @@ MARKETS: Mapping[tuple[str, str], Market] = {
         OKX_SPOT,
         OKX_PERP,
         OKX_FUTURE,
+        MEXC_SPOT,
+        MEXC_PERP,
     )
 }
