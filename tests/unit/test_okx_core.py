@@ -1,0 +1,146 @@
+"""Today's OKX frames through the normaliser's core: chains of ids, trades that stand for many fills, liquidations."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from schemas import frames as raw_frames
+from schemas import subjects
+from services.normaliser.core import PartitionCore
+from tests.normaliser_rig import plain
+from tests.recorded_okx import MARKETS, raw
+
+SYMBOL, NAME = "BTC-USDT-PERP", "BTC-USDT-SWAP"
+START = 1_786_540_436_000
+ROW = {
+    "instId": NAME,
+    "instType": "SWAP",
+    "uly": "BTC-USDT",
+    "settleCcy": "USDT",
+    "ctType": "linear",
+    "ctVal": "0.01",
+    "ctMult": "1",
+    "tickSz": "0.1",
+    "lotSz": "0.01",
+    "listTime": "",
+    "expTime": "",
+    "state": "live",
+}
+
+
+class Okx:
+    """One core that hears one connection; each frame comes 100 ms after the one before."""
+
+    def __init__(self, symbol: str = SYMBOL) -> None:
+        market = MARKETS["perp"]
+        self.part = subjects.partition("okx", "perp", symbol)
+        self.core = PartitionCore(self.part, {("okx", "perp"): market})
+        self.symbol = symbol
+        self.count = 0
+        body = json.dumps({"code": "0", "data": [ROW, ROW | {"instId": "ETH-USDT-SWAP", "uly": "ETH-USDT"}]})
+        self.feed("instruments", subjects.ALL, body.encode())
+
+    def feed(self, channel: str, symbol: str, body: bytes) -> list[dict[str, Any]]:
+        self.count += 1
+        frame = raw("perp", channel, symbol, body, number=self.count, received_at=self.now * 1000 + 5_000)
+        message = raw_frames.message(frame, self.part)
+        return [plain(output) for output in self.core.process(self.count, *message)]
+
+    @property
+    def now(self) -> int:
+        return START + 100 * self.count
+
+    def push(self, channel: str, name: str, row: dict[str, Any], **more: Any) -> list[dict[str, Any]]:
+        body = {"arg": {"channel": name, "instId": NAME}, **more, "data": [row | {"ts": str(self.now)}]}
+        return self.feed(channel, self.symbol, json.dumps(body).encode())
+
+    def book(
+        self, sequence: int, previous: int, *, bids: Any = (), asks: Any = (), whole: bool = False
+    ) -> list[dict[str, Any]]:
+        row = {"bids": list(bids), "asks": list(asks), "checksum": 0, "seqId": sequence, "prevSeqId": previous}
+        return self.push("books", "books", row, action="snapshot" if whole else "update")
+
+    def begin(self, sequence: int) -> list[dict[str, Any]]:
+        bids, asks = [["99.0", "100", "0", "1"]], [["101.0", "100", "0", "1"]]
+        return self.book(sequence, -1, bids=bids, asks=asks, whole=True)
+
+    def trade(self, last: int, count: int) -> list[dict[str, Any]]:
+        row = {"instId": NAME, "tradeId": str(last), "px": "100", "sz": "1", "side": "buy", "count": str(count)}
+        return self.push("trades", "trades", row)
+
+
+def changes(found: list[dict[str, Any]]) -> list[tuple[int, bool]]:
+    return [(item["last_sequence"], item["in_step"]) for item in found if item["_to"] == "md.book_change"]
+
+
+def gaps(found: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    return [
+        (item["kind"], item["gap_type"], item.get("first_missing"), item.get("last_missing"))
+        for item in found
+        if item["_to"] == "gap"
+    ]
+
+
+def test_changes_are_in_step_from_the_streams_own_snapshot_on() -> None:
+    okx = Okx()
+    okx.begin(100)
+    assert changes(okx.book(110, 100, bids=[["99.5", "50", "0", "1"]])) == [(110, True)]
+    assert okx.book(110, 110) == []  # the sign of life of a quiet market
+    assert changes(okx.book(115, 110, bids=[["99.5", "0", "0", "0"]])) == [(115, True)]
+    assert okx.core.take_resyncs() == []
+
+
+def test_a_lost_change_is_a_gap_and_one_books_resubscription() -> None:
+    okx = Okx()
+    okx.begin(100)
+    okx.book(110, 100)
+    found = okx.book(130, 120, bids=[["99.7", "1", "0", "1"]])
+    assert gaps(found)[0] == ("book_change", "sequence", 111, 120)
+    assert not any(in_step for _, in_step in changes(found))
+    (asked,) = okx.core.take_resyncs()
+    assert (asked.symbol, asked.sequence) == (SYMBOL, 110)
+    okx.begin(200)
+    assert changes(okx.book(210, 200, asks=[["100.5", "3", "0", "1"]]))[-1] == (210, True)
+
+
+def test_the_exchange_may_count_anew_within_the_chain() -> None:
+    okx = Okx()
+    okx.begin(333_794_734_996)
+    for sequence, previous in ((333_794_735_000, 333_794_734_996), (3, 333_794_735_000), (5, 3)):
+        found = okx.book(sequence, previous, bids=[["99.5", str(sequence % 100 + 1), "0", "1"]])
+        assert (changes(found), gaps(found)) == ([(sequence, True)], [])
+
+
+def test_published_levels_carry_base_quantity_and_contracts() -> None:
+    okx = Okx()
+    okx.begin(100)
+    told: list[dict[str, Any]] = []
+    for sequence in range(101, 130):
+        told += okx.book(sequence, sequence - 1, bids=[["99.5", str(sequence), "0", "1"]])
+    books = [item for item in told if item["_to"] == "md.orderbook"]
+    assert len(books) == 3
+    last = books[-1]
+    assert last["bids"] == [["99.5", f"{last['sequence'] / 100:.2f}", str(last["sequence"])], ["99.0", "1.00", "100"]]
+    assert last["asks"] == [["101.0", "1.00", "100"]]
+
+
+def test_a_trade_of_many_fills_follows_without_a_gap_and_a_lost_one_is_known_exactly() -> None:
+    okx = Okx()
+    okx.trade(2_832_749_635, 1)
+    assert gaps(okx.trade(2_832_749_645, 10)) == []
+    found = okx.trade(2_832_749_650, 2)
+    assert gaps(found) == [("trade", "sequence", 2_832_749_646, 2_832_749_648)]
+    assert [item["sequence"] for item in found if item["_to"] == "md.trade"] == [2_832_749_650]
+
+
+def test_liquidations_of_a_whole_market_are_told_by_instrument() -> None:
+    okx = Okx(subjects.ALL)
+    details = [{"bkPx": "0.4162", "posSide": "long", "side": "sell", "sz": "3", "ts": str(START)}]
+    rows = [{"instId": name, "details": details} for name in (NAME, "ETH-USDT-SWAP")]
+    body = json.dumps({"arg": {"channel": "liquidation-orders", "instType": "SWAP"}, "data": rows}).encode()
+    found = okx.feed("liquidations", subjects.ALL, body)
+    assert [(item["_to"], item["symbol"], item["quantity"], item["side"]) for item in found] == [
+        ("md.liquidation", SYMBOL, "0.03", "sell"),
+        ("md.liquidation", "ETH-USDT-PERP", "0.03", "sell"),
+    ]
