@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -381,15 +380,14 @@ def test_a_liquidation_has_the_side_of_its_own_order() -> None:
 
 
 @pytest.mark.parametrize("poll", ["lsr_top_positions", "lsr_all_accounts"])
-def test_ratios_come_oldest_first_with_their_shares(poll: str) -> None:
+def test_ratios_come_oldest_first(poll: str) -> None:
     found = parse(poll, answer([str(TS + 300_000), "0.25"], [str(TS), "1.3"]))
     assert [(item["timestamp"], item["long_short_ratio"]) for item in found] == [
         (TS * 1000, "1.3"),
         ((TS + 300_000) * 1000, "0.25"),
     ]
-    assert (found[1]["long_ratio"], found[1]["short_ratio"]) == ("0.2", "0.8")
-    assert found[0]["long_ratio"] == "0.565217391304347826"
-    assert Decimal(found[0]["long_ratio"]) + Decimal(found[0]["short_ratio"]) == 1
+    assert {item["period"] for item in found} == {"5m"}
+    assert not {"long_ratio", "short_ratio"} & found[0].keys()  # the exchange gives the quotient alone
 
 
 BAD = [

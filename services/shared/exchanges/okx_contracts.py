@@ -10,7 +10,7 @@ from services.shared.exchanges.declaration import Channel, Listing, Parser, Poll
 from services.shared.exchanges.numbers import check
 from services.shared.exchanges.okx import PUBLIC, US, answer_reader, instrument_of, reader
 from services.shared.exchanges.okx_control import stream
-from services.shared.exchanges.okx_levels import base_quantity, share
+from services.shared.exchanges.okx_levels import base_quantity
 
 RATIO_PERIOD = "5m"
 _RUBIK = "/api/v5/rubik/stat/contracts"
@@ -151,15 +151,14 @@ def parse_settled_funding(frame: RawFrame, listing: Listing) -> tuple[records.Fu
 
 def _ratio_parser(kind: type[records.LongShortRatio]) -> Parser:
     def parse(frame: RawFrame, listing: Listing) -> tuple[records.LongShortRatio, ...]:
-        """Parse a long/short ratio, oldest first; the shares are worked out of it. The answer names no symbol: the
-        frame is filed under the one it was asked for.
+        """Parse a long/short ratio, oldest first; the shares are not given. The answer names no symbol: the frame is
+        filed under the one it was asked for.
         """
         if frame.symbol not in listing.by_symbol:
             raise UnknownSymbol(f"{frame.symbol!r} is on no instrument list of {frame.exchange} {frame.market}")
         found = []
         for row in sorted(_read_ratios(frame), key=lambda row: row.ts):
             check(ratio=row.ratio)
-            long_ratio, short_ratio = share(row.ratio)
             found.append(
                 kind(
                     exchange=frame.exchange,
@@ -169,8 +168,6 @@ def _ratio_parser(kind: type[records.LongShortRatio]) -> Parser:
                     timestamp_source="stamp",
                     received_at=frame.received_at,
                     source="live",
-                    long_ratio=long_ratio,
-                    short_ratio=short_ratio,
                     long_short_ratio=row.ratio,
                     period=RATIO_PERIOD,
                 )

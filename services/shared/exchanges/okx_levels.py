@@ -7,7 +7,6 @@ contract markets it is a number of contracts, and the level becomes `["price","b
 from __future__ import annotations
 
 import re
-from decimal import Decimal
 
 import msgspec
 
@@ -69,12 +68,3 @@ def _plain(raw: msgspec.Raw, name: str) -> msgspec.Raw:
         except BadFrame as error:
             raise BadFrame(f"{name}[{index}]: {error}") from None
     return msgspec.Raw(_encode([level[:2] for level in found]))
-
-
-def share(ratio: str) -> tuple[str, str]:
-    """Return the shares (long, short) of a long/short ratio r.
-
-    The long one is r / (1 + r), rounded half-even to 18 places; the short one is the rest.
-    """
-    long_share = inverse(ratio, "1", format(1 + Decimal(ratio), "f"))
-    return long_share, format(1 - Decimal(long_share), "f")
