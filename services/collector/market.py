@@ -69,7 +69,7 @@ class MarketCollector:
         rest_url = settings.rest_urls.get(key, market.rest_url)
         self._ws_url = settings.ws_urls.get(key, market.ws_url)
         self.rest = Rest(market, rest_url, http, settings.request_share, self._log)
-        name = f"{settings.name}.{now_us() // 1000:x}.rest-{market.market}"
+        name = f"{settings.name}.{now_us() // 1000:x}.rest-{market.exchange}-{market.market}"
         self._link = RestLink(Origin(market.exchange, market.market, settings.name, name, rest_url), outbox)
         self._connects = connects
         self._on_change = on_change

@@ -25,6 +25,8 @@ from services.shared.runtime.warehouse import Warehouse
 SERVICES = ("collector", "normaliser", "storage-batcher")
 """The services, in the order of the data; they are started last to first and ended first to last."""
 
+DEFAULT_EXCHANGES = ("binance",)
+
 SERVER_TIMEOUT_S = 60.0
 RING_SHARE = 0.6
 """Share of the free disk that the rings may claim together on a machine smaller than their declared sizes ask for."""
@@ -124,9 +126,10 @@ class Machine:
         prefix = "TAPELINE_EXCHANGE_SIMULATOR_"
         environment = {
             f"{prefix}PORT": str(self._ports["simulator"]),
-            f"{prefix}EXCHANGES": ",".join(self.settings.exchanges),
             "TAPELINE_HEALTH_PORT": str(self._ports["exchange-simulator"]),
         }
+        if self.settings.exchanges or self.settings.replay is None:
+            environment[f"{prefix}EXCHANGES"] = ",".join(self.settings.exchanges or DEFAULT_EXCHANGES)
         if self.settings.replay is not None:
             if not self.settings.replay.is_dir():
                 raise Broken(f"--replay {self.settings.replay} is not a folder")
@@ -141,6 +144,8 @@ class Machine:
         if not names:
             raise Broken("the simulator has no market to offer: see its log lines above")
         return {
+            "TAPELINE_COLLECTOR_EXCHANGES": ",".join(sorted({item["exchange"] for item in markets})),
+            "TAPELINE_COLLECTOR_MARKETS": ",".join(sorted({item["market"] for item in markets})),
             # A recording holds no answers to polls.
             "TAPELINE_COLLECTOR_POLLS": str(self.settings.replay is None).lower(),
             "TAPELINE_COLLECTOR_WS_URLS": orjson.dumps({name: item["ws_url"] for name, item in names.items()}).decode(),
@@ -157,13 +162,12 @@ class Machine:
             "TAPELINE_NATS_URL": self.pipeline.nats_url,
             "TAPELINE_CLICKHOUSE_URL": self.pipeline.clickhouse_url,
             "TAPELINE_HEALTH_PORT": str(self._ports[service]),
-            **extra,
         }
         if service == "collector":
-            environment["TAPELINE_COLLECTOR_EXCHANGES"] = ",".join(self.settings.exchanges)
+            environment["TAPELINE_COLLECTOR_EXCHANGES"] = ",".join(self.settings.exchanges or DEFAULT_EXCHANGES)
             if self.settings.symbols and not self._simulated:
                 environment["TAPELINE_COLLECTOR_SYMBOLS"] = ",".join(self.settings.symbols)
-        await self._python(service, service.replace("-", "_"), environment)
+        await self._python(service, service.replace("-", "_"), {**environment, **extra})
 
     async def _python(self, name: str, package: str, environment: dict[str, str]) -> None:
         common = {

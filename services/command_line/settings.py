@@ -25,7 +25,9 @@ class PipelineSettings(Settings):
     simulator_port: int = Field(0, ge=0, le=65535, description="Port of the exchange simulator, where one runs.")
     raw_bytes: int = Field(streams.RAW.max_bytes, ge=4 * 1024**2, description="Size of the RAW ring, bytes.")
     md_bytes: int = Field(streams.MD.max_bytes, ge=4 * 1024**2, description="Size of the MD ring, bytes.")
-    exchanges: Names = Field(("binance",), description="Exchanges to record.")
+    exchanges: Names = Field(
+        (), description="Exchanges to record; none named: binance, and of a replay all that it holds."
+    )
     symbols: Names = Field((), description="Instruments such as BTC-USDT-PERP; none: the universe `starter`.")
     simulate: bool = Field(False, description="Generated markets in place of the exchanges.")
     replay: Path | None = Field(None, description="A folder of recorded sessions in place of the exchanges.")

@@ -22,6 +22,9 @@ from services.shared.runtime.reader import Reader
 EXIT_REFUSED = 3
 EXIT_LOST = 4
 
+MOST_SHOWN = 30
+"""Rows of a table that a person is shown; the whole is in ClickHouse."""
+
 Channel = tuple[str, str, str]
 """Exchange, market and channel."""
 
@@ -126,9 +129,11 @@ def _print_gaps(gaps: list[dict[str, Any]], console: Console) -> None:
     names = ("exchange", "market", "symbol", "kind", "gap_type", "status", "evidence")
     for name in names:
         table.add_column(name)
-    for gap in gaps:
+    for gap in gaps[:MOST_SHOWN]:
         table.add_row(*(str(gap[name]) for name in names))
     console.print(table)
+    if len(gaps) > MOST_SHOWN:
+        console.print(f"... and {len(gaps) - MOST_SHOWN} more: see the view gap_detection_log.")
 
 
 def _expected(path: Path | None) -> dict[str, str]:
@@ -143,19 +148,25 @@ def _expected(path: Path | None) -> dict[str, str]:
 
 
 def _print_refused(refused: list[dict[str, Any]], expected: dict[str, str], console: Console) -> int:
-    """Print refused messages; return how many no expectation names."""
+    """Print refused messages, alike ones together; return how many no expectation names."""
     if not refused:
         console.print("Refused: none.")
         return 0
     table = Table(title=f"Refused: {len(refused)}", title_justify="left")
-    for name in ("service", "subject", "frame", "reason", "expected"):
-        table.add_column(name)
+    for name in ("service", "where", "reason", "expected because", "first one's sha256"):
+        table.add_column(name, overflow="fold")
+    table.add_column("count", justify="right")
+    alike: dict[tuple[str, str, str, str], list[str]] = {}
     surprising = 0
     for letter in refused:
         digest = hashlib.sha256(b64decode(letter["body"])).hexdigest()
         why = expected.get(digest)
         surprising += why is None
-        where = f"{letter['connection'] or ''} {letter['frame'] or ''}".strip()
-        table.add_row(letter["service"], letter["subject"], where, letter["reason"], why or f"no ({digest[:12]})")
+        where = ".".join(letter["subject"].split(".")[:4])
+        alike.setdefault((letter["service"], where, letter["reason"], why or "no"), []).append(digest)
+    for (service, where, reason, why), digests in list(alike.items())[:MOST_SHOWN]:
+        table.add_row(service, where, reason, why, digests[0][:16], f"{len(digests):,}")
     console.print(table)
+    if len(alike) > MOST_SHOWN:
+        console.print(f"... and {len(alike) - MOST_SHOWN} more kinds of refusals: see the table dead_letters.")
     return surprising

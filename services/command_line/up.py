@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ async def up(
                 if (drained or for_s is not None) and not stop.is_set():
                     if not drained:
                         await _settle(machine, stop)
-                    status = await report(machine, expectations, Console())
+                    status = await report(machine, expectations, Console(width=None if sys.stdout.isatty() else 160))
         finally:
             clean = await machine.end()
         if not clean:
