@@ -158,11 +158,14 @@ class DeribitReplaySession:
         return [*asked, *begun, *self._cursor.take(now_us, limit - len(begun))]
 
     def next_due_us(self) -> int | None:
-        """When the next frame is due on this connection, or None."""
+        """When the next frame is due on this connection, or None.
+
+        Behind the last recorded frame nothing more is due: no sign of life is asked for any more.
+        """
         if self._begun:
             return 0
-        due = [time for time in (self._cursor.next_due_us(), self._control.beat_due_us()) if time is not None]
-        return min(due, default=None)
+        due_us, beat_us = self._cursor.next_due_us(), self._control.beat_due_us()
+        return due_us if due_us is None or beat_us is None else min(due_us, beat_us)
 
     def close(self, now_us: int) -> None:
         """Give up the streams of this connection."""
