@@ -315,22 +315,19 @@ def test_settled_funding_comes_oldest_first() -> None:
     ]
 
 
-def test_ratios_keep_the_quotients_digits_and_the_shares_sum_to_one() -> None:
+def test_ratios_keep_the_quotients_digits_and_come_oldest_first() -> None:
     body = (
         '[{"time":1700000300,"contract":"BTC_USDT","lsr_account":1.50,"top_lsr_size":3},'
         '{"time":1700000000,"contract":"BTC_USDT","lsr_account":2.5e-1,"top_lsr_size":0}]'
     )
     accounts = parse("perp", "lsr_all_accounts", body)
-    assert [(r.timestamp, r.long_short_ratio, r.long_ratio, r.short_ratio, r.period) for r in accounts] == [
-        (1_700_000_000 * SECOND, "0.25", "0.2", "0.8", "5m"),
-        (1_700_000_300 * SECOND, "1.50", "0.6", "0.4", "5m"),
+    assert [said(row) for row in accounts] == [
+        {"timestamp": stamp * SECOND, "timestamp_source": "stamp", "long_short_ratio": ratio, "period": "5m"}
+        for stamp, ratio in ((1_700_000_000, "0.25"), (1_700_000_300, "1.50"))
     ]
     positions = parse("perp", "lsr_top_positions", body)
-    assert [(r.long_short_ratio, r.long_ratio, r.short_ratio) for r in positions] == [
-        ("0", "0", "1"),
-        ("3", "0.75", "0.25"),
-    ]
-    assert [type(r) for r in (accounts[0], positions[0])] == [records.LsrAllAccount, records.LsrTopPosition]
+    assert [row.long_short_ratio for row in positions] == ["0", "3"]
+    assert [type(row) for row in (accounts[0], positions[0])] == [records.LsrAllAccount, records.LsrTopPosition]
 
 
 def test_instruments_of_today() -> None:

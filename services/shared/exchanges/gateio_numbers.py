@@ -8,7 +8,7 @@ from decimal import Context, Decimal
 import msgspec
 
 from schemas.errors import BadFrame
-from services.shared.exchanges.numbers import ALLOWED, check, inverse, product
+from services.shared.exchanges.numbers import ALLOWED, check, product
 
 _as_sent = re.compile(rb'("?)(-?[0-9]{1,20}+(?:\.[0-9]{1,18}+)?+)\1').fullmatch
 _with_exponent = re.compile(rb"-?[0-9]{1,20}+(?:\.[0-9]{1,40}+)?+[eE][+-]?[0-9]{1,2}").fullmatch
@@ -89,12 +89,6 @@ def minus(number: str, other: str, name: str) -> str:
     text = format(_EXACT.subtract(Decimal(number), Decimal(other)), "f")
     check(**{name: text})  # type: ignore[arg-type]  # `signed` is none of the names
     return text
-
-
-def shares(ratio: str) -> tuple[str, str]:
-    """Return the (long, short) shares of a long/short ratio r: r / (1 + r), half-even to 18 places; the rest."""
-    long_share = inverse(ratio, "1", format(_EXACT.add(Decimal(ratio), 1), "f"))
-    return long_share, format(_EXACT.subtract(Decimal(1), Decimal(long_share)), "f")
 
 
 class _Level(msgspec.Struct, gc=False):

@@ -13,7 +13,7 @@ from services.shared.exchanges.declaration import Channel, Listing, Market, Pars
 from services.shared.exchanges.gateio import US, head, instrument_asked, instrument_of, reader, unsigned_or_none
 from services.shared.exchanges.gateio_control import stream
 from services.shared.exchanges.gateio_instruments import parse_contracts
-from services.shared.exchanges.gateio_numbers import direction, micros, minus, number, optional, shares, signed, triples
+from services.shared.exchanges.gateio_numbers import direction, micros, minus, number, optional, signed, triples
 from services.shared.exchanges.numbers import product
 
 MARKET = "perp"
@@ -168,22 +168,16 @@ def parse_funding(frame: RawFrame, listing: Listing) -> tuple[records.FundingRat
 
 def _ratio_parser(kind: type[records.LongShortRatio], field: str) -> Parser:
     def parse(frame: RawFrame, listing: Listing) -> tuple[records.LongShortRatio, ...]:
-        """Parse one of the ratios of `contract_stats`, oldest first.
-
-        The exchange gives the quotient alone. The shares are made of it, rounded half-even to 18 places.
-        """
+        """Parse one of the ratios of `contract_stats`, oldest first; the exchange gives the quotient alone."""
         instrument = instrument_asked(frame, listing)
         found = []
         for row in sorted(_read_statistics(frame), key=lambda row: row.time):
             ratio = unsigned_or_none(getattr(row, field), field)
             if ratio is None:
                 continue
-            long_ratio, short_ratio = shares(ratio)
             found.append(
                 kind(
                     **head(frame, instrument, row.time * 1_000_000, "stamp"),
-                    long_ratio=long_ratio,
-                    short_ratio=short_ratio,
                     long_short_ratio=ratio,
                     period=RATIO_PERIOD,
                 )
@@ -252,6 +246,7 @@ _CHANNELS = [
             stream("futures.candlesticks", interval),
             _candle_parser(interval),
             interval=interval,
+            closes_itself=False,
         )
         for interval in gateio.INTERVALS
     ),

@@ -1,6 +1,7 @@
 """Gate.io spot.
 
 `spot.tickers` is left out: a 24 h ticker has an open price, and this one gives a percentage of it with four decimals.
+Candles of 2021 are left out too: a candle has a base volume, and theirs is in quote currency alone.
 """
 
 from __future__ import annotations
@@ -79,12 +80,9 @@ def parse_quotes(frame: RawFrame, listing: Listing) -> tuple[records.Quote, ...]
 
 
 def _volumes(k: wire.SpotCandle, instrument: Instrument) -> tuple[str, str | None] | None:
-    """Return base and quote volume. In 2021 there was the quote volume alone: none of it is none of the base either."""
-    quote_volume = number(k.v, "v")
-    base_volume = unsigned_or_none(k.a, "a")
-    if base_volume is None:
-        return None if quote_volume.strip("0.") else (quote_volume, quote_volume)
-    return base_volume, quote_volume
+    """Return base and quote volume; None of a frame of 2021, which tells the quote volume alone."""
+    quote_volume, base_volume = number(k.v, "v"), unsigned_or_none(k.a, "a")
+    return None if base_volume is None else (base_volume, quote_volume)
 
 
 def _candle_parser(interval: str) -> Parser:
@@ -126,6 +124,7 @@ _CHANNELS = [
             stream("spot.candlesticks", interval),
             _candle_parser(interval),
             interval=interval,
+            closes_itself=False,
         )
         for interval in gateio.INTERVALS
     ),
