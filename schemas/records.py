@@ -115,11 +115,11 @@ class Ticker(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     KIND: ClassVar[str] = "ticker"
 
     last_price: Number
-    open_price: Number
-    high_price: Number
-    low_price: Number
-    volume: Number
-    quote_volume: Number
+    open_price: Number | None = None
+    high_price: Number | None = None
+    low_price: Number | None = None
+    volume: Number | None = None
+    quote_volume: Number | None = None
     price_change: Number | None = None
     price_change_percent: Number | None = None
     weighted_average_price: Number | None = None
