@@ -331,11 +331,15 @@ def hundredth(size: str) -> str:
 
 
 def compare(channel: str, market: str, row: Any, found: list[dict[str, Any]]) -> None:
-    if channel == "tickers":
-        assert found == []  # see the note at `parse_ticker`: no volume in quote currency is told of linear contracts
-        return
     (item,) = found
-    if channel == "candle1m":
+    if channel == "tickers":
+        prices = {"last": "last_price", "open24h": "open_price", "high24h": "high_price", "low24h": "low_price"}
+        prices |= {"askPx": "ask_price", "bidPx": "bid_price", "volCcy24h": "volume"}
+        assert {key: item[ours] for key, ours in prices.items()} == {key: row[key] for key in prices}
+        sizes = {"lastSz": "last_quantity", "askSz": "ask_quantity", "bidSz": "bid_quantity"}
+        assert {key: item[ours] for key, ours in sizes.items()} == {key: hundredth(row[key]) for key in sizes}
+        assert (item["timestamp"], "quote_volume" in item) == (int(row["ts"]) * 1000, False)
+    elif channel == "candle1m":
         keys = ("open_price", "high_price", "low_price", "close_price", "volume", "quote_volume")
         assert [item[key] for key in keys] == [*row[1:5], row[6], row[7]]
         assert (item["timestamp"], item["closed"]) == (int(row[0]) * 1000, row[8] == "1")

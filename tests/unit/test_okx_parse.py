@@ -267,11 +267,17 @@ def test_a_ticker_of_an_inverse_contract_counts_dollars_by_the_contract() -> Non
     assert (found["volume"], found["quote_volume"], found["last_quantity"]) == ("0.019", "1200", "0.01")
 
 
+def test_a_ticker_of_a_linear_contract_has_no_volume_in_quote_currency() -> None:
+    (found,) = parse("ticker", push("tickers", TICKER | {"instId": "BTC-USDT-SWAP"}))
+    assert (found["volume"], "quote_volume" in found, found["last_quantity"]) == ("73998.8786", False, "0.004")
+    assert (found["bid_quantity"], found["ask_quantity"]) == ("7.793", "18.7175")
+
+
 def test_what_a_ticker_leaves_empty_stays_missing() -> None:
-    row = TICKER | {"bidPx": "", "bidSz": "", "askSz": ""}
+    row = TICKER | {"bidPx": "", "bidSz": "", "askSz": "", "open24h": "", "vol24h": ""}
     (found,) = parse("ticker", push("tickers", row, name="BTC-USDT"), "spot")
-    assert not {"bid_price", "bid_quantity", "ask_quantity"} & found.keys()
-    assert found["ask_price"] == "63921.1"
+    assert not {"bid_price", "bid_quantity", "ask_quantity", "open_price", "volume"} & found.keys()
+    assert (found["ask_price"], found["quote_volume"]) == ("63921.1", "73998.8786")
     assert parse("ticker", push("tickers", TICKER | {"last": ""}, name="BTC-USDT"), "spot") == []
 
 
@@ -401,6 +407,8 @@ BAD = [
     ("trades", push("trades", TRADE | {"instId": "NOPE-SWAP"}), UnknownSymbol, "'NOPE-SWAP'"),
     ("trades", push("trades", TRADE | {"instId": "BTC-USD-SWAP"}), BadFrame, "filed under"),
     ("trades", push("tickers", TRADE), BadFrame, "channel 'tickers'"),
+    ("ticker", push("tickers", TICKER | {"instId": "BTC-USDT-SWAP", "last": "x"}), BadFrame, "last is 'x'"),
+    ("ticker", push("tickers", TICKER | {"instId": "BTC-USDT-SWAP", "low24h": "-1"}), BadFrame, "low24h is '-1'"),
     ("books", push("books", BOOK, action="patch"), BadFrame, "Invalid enum value 'patch'"),
     ("books", push("books", BOOK | {"asks": [["1", "-1", "0", "1"]]}, action="update"), BadFrame, r"asks\[0\]"),
     ("books", push("books", BOOK | {"asks": [["1"]]}, action="update"), BadFrame, "asks"),

@@ -63,21 +63,20 @@ _read_ticker = reader(wire.Ticker, "tickers")
 
 
 def parse_ticker(frame: RawFrame, listing: Listing) -> tuple[records.Ticker, ...]:
-    """Parse `tickers`. An instrument that has not traded for 24 hours has empty prices, and no statistics.
+    """Parse `tickers`. What is empty stays missing; without a last price there is nothing to tell.
 
     Volumes: on spot `vol24h` is base and `volCcy24h` quote currency; on contracts `vol24h` is contracts and `volCcy24h`
-    base currency. A contract's volume in quote currency is given where a contract is worth a sum of it (inverse).
+    base currency. A contract's volume in quote currency is told where a contract is worth a sum of it (inverse).
     """
     found = []
     for t in _read_ticker(frame).data:
         instrument = instrument_of(t.instId, frame, listing)
-        if not (t.last and t.open24h and t.high24h and t.low24h and t.vol24h and t.volCcy24h):
+        if not t.last:
             continue
-        check(last=t.last, open24h=t.open24h, high24h=t.high24h, low24h=t.low24h)
-        check(vol24h=t.vol24h, volCcy24h=t.volCcy24h)
-        volume, quote_volume = _volumes(instrument, t)
-        if quote_volume is None:
-            continue
+        check(last=t.last, open24h=t.open24h or None, high24h=t.high24h or None, low24h=t.low24h or None)
+        check(vol24h=t.vol24h or None, volCcy24h=t.volCcy24h or None, lastSz=t.lastSz or None)
+        check(bidPx=t.bidPx or None, bidSz=t.bidSz or None, askPx=t.askPx or None, askSz=t.askSz or None)
+        volume, quote_volume = _volumes(instrument, t.vol24h or None, t.volCcy24h or None)
         found.append(
             records.Ticker(
                 exchange=frame.exchange,
@@ -88,39 +87,34 @@ def parse_ticker(frame: RawFrame, listing: Listing) -> tuple[records.Ticker, ...
                 received_at=frame.received_at,
                 source="live",
                 last_price=t.last,
-                open_price=t.open24h,
-                high_price=t.high24h,
-                low_price=t.low24h,
+                open_price=t.open24h or None,
+                high_price=t.high24h or None,
+                low_price=t.low24h or None,
                 volume=volume,
                 quote_volume=quote_volume,
                 last_quantity=_optional(instrument, t.lastSz, t.last),
-                bid_price=_price(t.bidPx),
+                bid_price=t.bidPx or None,
                 bid_quantity=_optional(instrument, t.bidSz, t.bidPx),
-                ask_price=_price(t.askPx),
+                ask_price=t.askPx or None,
                 ask_quantity=_optional(instrument, t.askSz, t.askPx),
             )
         )
     return tuple(found)
 
 
-def _volumes(instrument: Instrument, t: wire.Ticker) -> tuple[str, str | None]:
+def _volumes(instrument: Instrument, traded: str | None, in_currency: str | None) -> tuple[str | None, str | None]:
+    """Return the volume (in base, in quote currency) of `vol24h` and `volCcy24h`."""
     if instrument.contract_size is None:
-        return t.vol24h, t.volCcy24h
-    if instrument.contract_kind == "linear":
-        return t.volCcy24h, None
-    return t.volCcy24h, product(t.vol24h, instrument.contract_size)
-
-
-def _price(price: str) -> str | None:
-    check(price=price or None)
-    return price or None
+        return traded, in_currency
+    if traded is None or instrument.contract_kind == "linear":
+        return in_currency, None
+    return in_currency, product(traded, instrument.contract_size)
 
 
 def _optional(instrument: Instrument, size: str, price: str) -> str | None:
-    """A size in base currency, or None where it or its price is not given."""
+    """A checked size in base currency, or None where it or its price is not given."""
     if not size or not price:
         return None
-    check(size=size, price=price)
     return base_quantity(instrument, size, price)
 
 
