@@ -199,24 +199,33 @@ class Line:
         self.link.answered(now_us())
 
     async def _subscribe(self, talk: Talk) -> None:
-        """Ask for every stream, and then for ever anew for those of `resync`. Raises Busy when that fails."""
+        """Ask for every stream, then for ever for those to begin anew or refused. Raises Busy when that fails."""
         await talk.greet()
-        names = list(self.planned.streams)
-        most = self.wiring.market.limits.streams_per_message
-        for start in range(0, len(names), most):
-            confirmed = await talk.subscribe(names[start : start + most])
-            self.wiring.on_subscribed([self.planned.streams[name] for name in confirmed], self._replacing)
+        await talk.subscribe(list(self.planned.streams), self._confirmed)
+        if not self.link.confirmed:
+            raise Busy("every subscription was refused")
         self.state = "subscribed"
         self.ready.set()
         self.wiring.on_change()
         self.log.info("connection_subscribed", count=len(self.link.confirmed))
         while True:
-            await self._resync.wait()
+            try:
+                await asyncio.wait_for(self._resync.wait(), _ASK_AGAIN_S)
+            except TimeoutError:
+                refused = [name for name in self.planned.streams if name not in self.link.confirmed]
+                await talk.subscribe(refused, self._confirmed)
             self._resync.clear()
             while self._resyncs:
                 name = next(iter(self._resyncs))
                 await talk.resubscribe(name)
                 del self._resyncs[name]
+
+    def _confirmed(self, names: list[str]) -> None:
+        self.wiring.on_subscribed([self.planned.streams[name] for name in names], self._replacing)
+
+
+_ASK_AGAIN_S = 300.0
+"""A stream that was refused while others were not is asked for again after this."""
 
 
 def _rules(settings: CollectorSettings, market: Market, source: random.Random) -> WatchRules:

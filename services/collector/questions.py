@@ -36,6 +36,14 @@ class Question:
             return []
         return [name for name in self.names if name not in self._missing and name not in self.refused]
 
+    def give_up(self, error: str) -> bool:
+        """Take what was not answered for refused; False, and nothing is changed, when no stream was."""
+        if len(self._missing) == len(self.names):
+            return False
+        self.refused |= dict.fromkeys(self._missing, error)
+        self._missing = {}
+        return True
+
     def hears_of(self, names: Sequence[str]) -> bool:
         """Whether one of these streams is still to be answered here."""
         return any(name in self._missing for name in names)

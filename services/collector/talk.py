@@ -12,10 +12,11 @@ import structlog
 from schemas.errors import Busy
 from services.collector.core import Link
 from services.collector.pacing import Budget
-from services.collector.questions import Questions
+from services.collector.questions import Question, Questions
 from services.collector.settings import CollectorSettings
+from services.collector.tasks import together
 from services.shared.exchanges.declaration import Ask, KeepAlive, Market, Reply
-from services.shared.runtime.clock import monotonic_us
+from services.shared.runtime.clock import monotonic_us, now_us
 from services.shared.runtime.ws import Socket
 
 SECOND_US = 1_000_000
@@ -43,7 +44,7 @@ class Talk:
         self._answers: dict[int, asyncio.Future[None]] = {}
         self._kept: set[int] = set()
         """Ids of the last keep-alive messages: an answer to one is a sign of life, which it has been by coming."""
-        self._one_at_a_time = asyncio.Lock()
+        self._sending = asyncio.Lock()
         self._doubt = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -91,14 +92,28 @@ class Talk:
         for message in self._market.greeting:
             await self._send(message)
 
-    async def subscribe(self, names: Sequence[str]) -> list[str]:
-        """Ask for streams of one message; return those confirmed. Raises Busy when none is, or no answer comes."""
-        return await self._ask(names, self._market.subscribe, subscribing=True)
+    async def subscribe(self, names: Sequence[str], confirmed: Callable[[list[str]], None]) -> None:
+        """Ask for streams in as many messages as it takes; `confirmed` is told of those accepted, message by message.
+
+        Raises Busy when a message of several streams is refused as a whole, or is not answered.
+        """
+        most = self._market.limits.streams_per_message
+        room = asyncio.Semaphore(_OUTSTANDING)
+
+        async def ask(some: Sequence[str]) -> None:
+            async with room:
+                question = await self._ask(some, self._market.subscribe, subscribing=True)
+            if question.confirmed:
+                confirmed(question.confirmed)
+
+        await together(*(ask(names[start : start + most]) for start in range(0, len(names), most)))
 
     async def resubscribe(self, name: str) -> None:
-        """End one stream and ask for it again: it begins with a snapshot."""
+        """End one stream and ask for it again: it begins with a snapshot. Raises Busy when it does not."""
         await self._ask([name], self._market.unsubscribe, subscribing=False)
-        await self._ask([name], self._market.subscribe, subscribing=True)
+        question = await self._ask([name], self._market.subscribe, subscribing=True)
+        if not question.confirmed:
+            raise Busy(f"{name} could not be asked for anew: {question.refused[name]}")
 
     async def keep_alive(self, rule: KeepAlive) -> None:
         """Send the keep-alive message every so often, for ever; sooner when a ping of WebSocket's has no answer."""
@@ -121,9 +136,14 @@ class Talk:
     # -- how -------------------------------------------------------------------------------------------------------
 
     async def _send(self, message: bytes) -> None:
-        await asyncio.sleep(self._messages.wait_us(1, monotonic_us()) / SECOND_US)
+        async with self._sending:
+            await self._wait_for_room()
+            await self._socket.send(message)
+
+    async def _wait_for_room(self) -> None:
+        while wait := self._messages.wait_us(1, monotonic_us()):  # noqa: ASYNC110 - it is time that is waited for
+            await asyncio.sleep(wait / SECOND_US)
         self._messages.spend(1, monotonic_us())
-        await self._socket.send(message)
 
     async def _answer(self, message: bytes) -> None:
         with suppress(Busy):  # the reader sees the end itself
@@ -131,30 +151,36 @@ class Talk:
 
     async def _ask(
         self, names: Sequence[str], message: Callable[[Sequence[str], int], bytes], *, subscribing: bool
-    ) -> list[str]:
+    ) -> Question:
+        """Send a message and wait for its answer, or the answers to each of its streams."""
         what = "a subscription" if subscribing else "the end of a subscription"
-        async with self._one_at_a_time:  # so that an answer by names, or without any, is an answer to this
-            await asyncio.sleep(self._messages.wait_us(1, monotonic_us()) / SECOND_US)
-            self._messages.spend(1, monotonic_us())
+        async with self._sending:
+            await self._wait_for_room()
             number = next(self._ids)
             question = self._questions.ask(number, names, subscribing=subscribing)
             answered = self._answers[number] = asyncio.get_running_loop().create_future()
-            try:
-                await self._socket.send(message(names, number))
-                await asyncio.wait_for(answered, self._settings.ack_timeout_s)
-            except TimeoutError:
+            await self._socket.send(message(names, number))
+        try:
+            await asyncio.wait_for(answered, self._settings.ack_timeout_s)
+        except TimeoutError:
+            if not question.give_up("not confirmed"):
                 raise Busy(f"{what} of {len(names)} streams was not confirmed") from None
-            finally:
-                self._questions.forget(question)
-                self._answers.pop(number, None)
-        if question.error is not None:
-            self._log.error("subscription_refused", error=question.error, count=len(names))
-            raise Busy(f"{what} was refused: {question.error}")
-        for name, error in question.refused.items():
-            self._log.error("subscription_refused", error=error, name=name, count=1)
-        if not question.confirmed:
-            raise Busy(f"{what} was refused: {', '.join(question.refused.values())}")
-        return question.confirmed
+            if subscribing and question.confirmed:
+                self._link.subscribed(question.confirmed, now_us())
+        finally:
+            self._questions.forget(question)
+            self._answers.pop(number, None)
+        error = question.error
+        if error is not None and self._market.limits.streams_per_message > 1:
+            self._log.error("subscription_refused", error=error, count=len(names))
+            raise Busy(f"{what} was refused: {error}")
+        refused = question.refused if error is None else dict.fromkeys(names, error)
+        for name, why in refused.items():
+            self._log.error("subscription_refused", error=why, name=name, count=1)
+        question.refused = refused
+        return question
 
 
 _REMEMBERED = 16
+_OUTSTANDING = 8
+"""Messages that may wait for their answers at the same time: a far exchange takes a while for each."""

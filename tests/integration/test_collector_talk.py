@@ -18,6 +18,7 @@ from websockets.exceptions import ConnectionClosed
 from schemas import subjects
 from schemas.errors import BadFrame
 from schemas.frames import RawFrame, decode_session, unpack
+from services.collector import feed
 from services.collector.core import Topic
 from services.collector.feed import Feed, Wiring
 from services.collector.outbox import Outbox
@@ -103,8 +104,10 @@ async def exchange() -> AsyncIterator[Exchange]:
 
 
 class Rig:
-    def __init__(self, exchange: Exchange, data_dir: Path, **market: Any) -> None:
-        settings = CollectorSettings.load(data_dir=data_dir, alive_every_s=0.05, backoff_base_s=0.01, ack_timeout_s=1.0)
+    def __init__(self, exchange: Exchange, data_dir: Path, *, ack_timeout_s: float = 10.0, **market: Any) -> None:
+        settings = CollectorSettings.load(
+            data_dir=data_dir, alive_every_s=0.05, backoff_base_s=0.01, ack_timeout_s=ack_timeout_s
+        )
         self.outbox = Outbox(10**9, lambda: None)
         self.confirmed: list[list[Topic]] = []
         wiring = Wiring(
@@ -173,12 +176,87 @@ async def test_a_stream_that_is_refused_leaves_the_others(exchange: Exchange, tm
         assert rig.streams == ["book:A", "trades:B", "book:B"]
 
 
-async def test_one_stream_without_acknowledgement_leads_to_a_reconnect(exchange: Exchange, tmp_path: Path) -> None:
-    exchange.answers = lambda message: by_stream(message)[1:] if len(exchange.sockets) == 1 else by_stream(message)
+async def test_a_stream_that_is_not_acknowledged_leaves_the_others(exchange: Exchange, tmp_path: Path) -> None:
+    exchange.answers = lambda message: by_stream(message)[1:] if len(message["args"]) > 1 else by_stream(message)
+    rig = Rig(exchange, tmp_path, ack_timeout_s=0.1)
+    async with rig.running():
+        await rig.until(lambda: rig.feed.ready)
+        assert sorted(rig.streams) == ["book:A", "book:B", "trades:A"]
+    assert sorted(rig.confirmed, key=len) == [[STREAMS["book:B"]], [STREAMS["trades:A"], STREAMS["book:A"]]]
+
+
+async def test_no_acknowledgement_at_all_leads_to_a_reconnect(exchange: Exchange, tmp_path: Path) -> None:
+    exchange.answers = lambda message: by_stream(message) if len(exchange.sockets) > 1 else []
+    rig = Rig(exchange, tmp_path, ack_timeout_s=0.1)
+    async with rig.running():
+        await rig.until(lambda: rig.feed.ready)
+    opened, closed = rig.events()[:2]
+    assert opened == ("opened", None)
+    assert closed[0] == "closed" and "was not confirmed" in (closed[1] or "")
+
+
+async def test_where_a_message_asks_for_one_stream_its_refusal_leaves_the_others(
+    exchange: Exchange, tmp_path: Path
+) -> None:
+    def answers(message: Any) -> list[Any]:
+        error = {"error": "no such symbol"} if message["args"] == ["trades:A"] else {}
+        return [{"event": message["op"], "id": message["id"], **error}]
+
+    exchange.answers = answers
+    rig = Rig(exchange, tmp_path, limits=replace(MARKET.limits, streams_per_message=1))
+    async with rig.running():
+        await rig.until(lambda: rig.feed.ready)
+        assert rig.streams == ["book:A", "trades:B", "book:B"]
+    assert len(exchange.sockets) == 1
+
+
+async def test_when_every_stream_is_refused_the_connection_is_of_no_use(exchange: Exchange, tmp_path: Path) -> None:
+    def answers(message: Any) -> list[Any]:
+        error = {"error": "maintenance"} if len(exchange.sockets) == 1 else {}
+        return [{"event": message["op"], "args": [name], **error} for name in message["args"]]
+
+    exchange.answers = answers
     rig = Rig(exchange, tmp_path)
     async with rig.running():
         await rig.until(lambda: rig.feed.ready)
-    assert rig.events()[:2] == [("opened", None), ("closed", "a subscription of 3 streams was not confirmed")]
+    assert rig.events()[1] == ("closed", "every subscription was refused")
+
+
+async def test_a_refused_stream_is_asked_for_again(
+    exchange: Exchange, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "_ASK_AGAIN_S", 0.02)
+    refusals = ["busy", "busy"]
+
+    def answers(message: Any) -> list[Any]:
+        return [
+            {"event": "error", "error": refusals.pop(), "args": [name]}
+            if name == "trades:A" and refusals
+            else {"event": message["op"], "args": [name]}
+            for name in message["args"]
+        ]
+
+    exchange.answers = answers
+    rig = Rig(exchange, tmp_path)
+    async with rig.running():
+        await rig.until(lambda: rig.feed.line is not None and len(rig.streams) == len(STREAMS))
+    assert exchange.asked[2:] == [("subscribe", ["trades:A"])] * 2
+    assert rig.confirmed[-1] == [STREAMS["trades:A"]]
+
+
+async def test_messages_do_not_wait_for_one_anothers_answers(exchange: Exchange, tmp_path: Path) -> None:
+    """The exchange answers nothing until it has heard everything."""
+    held: list[Any] = []
+
+    def answers(message: Any) -> list[Any]:
+        held.extend(by_stream(message))
+        return held if len(held) == len(STREAMS) else []
+
+    exchange.answers = answers
+    rig = Rig(exchange, tmp_path, limits=replace(MARKET.limits, streams_per_message=1))
+    async with rig.running():
+        await rig.until(lambda: rig.feed.ready)
+    assert len(exchange.sockets) == 1
 
 
 async def test_data_before_its_acknowledgement_is_data(exchange: Exchange, tmp_path: Path) -> None:

@@ -57,3 +57,12 @@ def test_what_nobody_asked_belongs_to_nothing() -> None:
     assert questions.take(Reply(1, None)) is None
     assert questions.take(Reply(None, None, ("a",))) is None
     assert questions.take(Reply(99, "never asked")) is None
+
+
+def test_what_is_not_answered_in_time_is_refused_if_anything_was_answered() -> None:
+    questions = Questions()
+    question = questions.ask(1, ["a", "b"])
+    assert not question.give_up("late")
+    questions.take(Reply(1, None, ("b",)))
+    assert question.give_up("late")
+    assert (question.confirmed, question.refused, question.complete) == (["b"], {"a": "late"}, True)
