@@ -18,8 +18,6 @@ from services.shared.exchanges.gateio_spot import GATEIO_SPOT
 SESSIONS = {"spot": "GATEIO", "perp": "GATEIO_FUTURES"}
 MARKETS: dict[str, Market] = {"spot": GATEIO_SPOT, "perp": GATEIO_PERP}
 DEPTH = {"spot": "spot.order_book_update", "perp": "futures.order_book_update"}
-LEFT_OUT = "spot.tickers"
-"""Not collected: it has no open price."""
 _SECOND = 1_000_000
 
 
@@ -98,7 +96,7 @@ def filed(recordings: Path, market: str) -> list[tuple[int, RawFrame]]:
     origin: Origin
     found: list[tuple[int, Origin, str, str, str]] = []
     for frame in received(recordings, market):
-        if frame.data["event"] == "update" and frame.data["channel"] != LEFT_OUT:
+        if frame.data["event"] == "update":
             channel, symbol = streams[declared.sort(frame.text.encode()).name]  # type: ignore[union-attr]
             found.append((frame.received_at, "ws", channel, symbol, frame.text))
     for name, received_at, text in books(recordings, market):

@@ -19,8 +19,24 @@ from tests.gateio_recorded import DEPTH, MARKETS, books, filed, instruments, lis
 from tests.normaliser_rig import plain
 
 EXPECTED = {
-    "spot": {"trade": 9, "quote": 0, "candle_update": 0, "candle": 0, "book_change": 172, "instrument": 1458},
-    "perp": {"trade": 0, "quote": 75, "candle_update": 1, "candle": 0, "book_change": 352, "instrument": 302},
+    "spot": {
+        "trade": 9,
+        "quote": 0,
+        "candle_update": 0,
+        "candle": 0,
+        "book_change": 172,
+        "ticker": 22,
+        "instrument": 1458,
+    },
+    "perp": {
+        "trade": 0,
+        "quote": 75,
+        "candle_update": 1,
+        "candle": 0,
+        "book_change": 352,
+        "ticker": 0,
+        "instrument": 302,
+    },
 }
 IN_STEP = {"spot": 159, "perp": 316}
 
@@ -132,6 +148,27 @@ def test_every_quote_equals_its_frame(market: str, told: Told, recordings: Path)
         for frame, row in results(recordings, market, "futures.book_ticker")
     ]
     assert by_symbol(told["quote"]) == by_symbol(expected)
+
+
+def test_every_ticker_equals_its_frame(market: str, told: Told, recordings: Path) -> None:
+    expected = [
+        head(row["currency_pair"], market, frame.received_at)
+        | {
+            "timestamp": frame.data["time"] * 1_000_000,
+            "timestamp_source": "push",
+            "last_price": row["last"],
+            "high_price": row["high_24h"],
+            "low_price": row["low_24h"],
+            "volume": row["base_volume"],
+            "quote_volume": row["quote_volume"],
+            "price_change_percent": row["change_percentage"],
+            "bid_price": row["highest_bid"],
+            "ask_price": row["lowest_ask"],
+            "sent_at": frame.data["time"] * 1_000_000,
+        }
+        for frame, row in results(recordings, market, "spot.tickers")
+    ]
+    assert by_symbol(told["ticker"]) == by_symbol(expected)
 
 
 def test_every_candle_equals_its_frame(market: str, told: Told, recordings: Path) -> None:

@@ -124,6 +124,28 @@ def test_todays_futures_tickers(recordings: Path) -> None:
         }
 
 
+def test_older_futures_tickers_say_less() -> None:
+    row = {
+        "contract": "ETH_USDT",
+        "last": "10.5",
+        "mark_price": "10.4",
+        "total_size": 7,
+        "volume_24h": "300",
+        "index_price": "",
+        "funding_rate": "",
+        "change_price": "",
+        "change_from": "24h",
+    }
+    frame = {"time": 1600000000, "channel": "futures.tickers", "event": "update", "result": [row]}
+    ticker, index, interest = parse("perp", "ticker", frame, "ETH-USDT-PERP")
+    common = {"timestamp": 1600000000 * SECOND, "timestamp_source": "push", "sent_at": 1600000000 * SECOND}
+    assert said(ticker) == common | {"last_price": "10.5", "volume": "3.00"}
+    assert said(index) == common | {"mark_price": "10.4"}
+    assert said(interest) == common | {"open_interest": "0.07", "contracts": "7"}
+    del frame["time"]
+    assert {record.timestamp_source for record in parse("perp", "ticker", frame, "ETH-USDT-PERP")} == {"received"}
+
+
 def test_todays_futures_trades(recordings: Path) -> None:
     _, *updates = extra(recordings, "futures.trades")
     assert len(updates) == 2

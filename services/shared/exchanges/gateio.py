@@ -26,7 +26,7 @@ from services.shared.exchanges.declaration import (
     Parser,
     Verdict,
 )
-from services.shared.exchanges.gateio_numbers import number, optional, seconds
+from services.shared.exchanges.gateio_numbers import number, seconds
 
 EXCHANGE = "gateio"
 US = 1_000
@@ -188,6 +188,14 @@ def candle_records(
     return [kind(**fields) for kind in kinds]
 
 
+def pushed(frame: RawFrame, instrument: Instrument, own_us: int, sent_at: int | None) -> dict[str, Any]:
+    """Return `head` and send time of a statistic: filed under its own time, else its frame's, else our receive time."""
+    timestamp = own_us or sent_at
+    if timestamp is None:
+        return head(frame, instrument, frame.received_at, "received")
+    return head(frame, instrument, timestamp, "push") | {"sent_at": sent_at}
+
+
 def quote_record(
     frame: RawFrame, instrument: Instrument, timestamp: int, sent_at: int | None, sequence: int, sides: list[str | None]
 ) -> tuple[records.Quote, ...]:
@@ -209,11 +217,6 @@ def quote_record(
             sent_at=sent_at,
         ),
     )
-
-
-def unsigned_or_none(raw: msgspec.Raw, name: str) -> str | None:
-    """Return a number without sign; None when the exchange left it empty. Raises BadFrame."""
-    return None if optional(raw, name) is None else number(raw, name)
 
 
 def first_change(snapshot: int, first: int, last: int, previous: int | None) -> Verdict:

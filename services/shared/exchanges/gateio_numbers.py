@@ -54,6 +54,11 @@ def signed(raw: msgspec.Raw, name: str) -> str:
     return found
 
 
+def unsigned_or_none(raw: msgspec.Raw, name: str) -> str | None:
+    """Return the digits of a number without sign; None when the exchange left it empty. Raises BadFrame."""
+    return None if optional(raw, name) is None else number(raw, name)
+
+
 def direction(raw: msgspec.Raw, name: str) -> tuple[bool, str]:
     """Return whether a signed count of contracts sells, and the count without its sign. Raises BadFrame for zero."""
     found = signed(raw, name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from schemas import records
@@ -10,10 +12,19 @@ from schemas.records import Instrument
 from services.shared.exchanges import gateio, gateio_control
 from services.shared.exchanges import gateio_wire as wire
 from services.shared.exchanges.declaration import Channel, Listing, Market, Parser, Poll
-from services.shared.exchanges.gateio import US, head, instrument_asked, instrument_of, reader, unsigned_or_none
+from services.shared.exchanges.gateio import US, head, instrument_asked, instrument_of, pushed, reader
 from services.shared.exchanges.gateio_control import stream
 from services.shared.exchanges.gateio_instruments import parse_contracts
-from services.shared.exchanges.gateio_numbers import direction, micros, minus, number, optional, signed, triples
+from services.shared.exchanges.gateio_numbers import (
+    direction,
+    micros,
+    minus,
+    number,
+    optional,
+    signed,
+    triples,
+    unsigned_or_none,
+)
 from services.shared.exchanges.numbers import product
 
 MARKET = "perp"
@@ -90,11 +101,8 @@ def parse_tickers(frame: RawFrame, listing: Listing) -> list[records.Record]:
     found: list[records.Record] = []
     for t in event.result:
         instrument = instrument_of(t.contract, frame, listing)
-        own = head(frame, instrument, t.t * US or event.sent_at or frame.received_at, "push")
-        if not t.t and event.sent_at is None:
-            own["timestamp_source"] = "received"
-        own["sent_at"] = event.sent_at
-        found += _statistics(t, instrument, own)
+        own = pushed(frame, instrument, t.t * US, event.sent_at)
+        found.append(_statistics(t, instrument, own))
         mark_price = number(t.mark_price, "mark_price")
         index_price = unsigned_or_none(t.index_price, "index_price")
         found.append(records.IndexPrice(**own, mark_price=mark_price, index_price=index_price))
@@ -113,25 +121,21 @@ def parse_tickers(frame: RawFrame, listing: Listing) -> list[records.Record]:
     return found
 
 
-def _statistics(t: wire.PerpTicker, instrument: Instrument, own: dict[str, object]) -> list[records.Record]:
+def _statistics(t: wire.PerpTicker, instrument: Instrument, own: dict[str, Any]) -> records.Ticker:
     """Return the 24 h ticker. The open price is the last one less its change, which older frames do not have."""
-    if t.change_from != "24h" or optional(t.change_price, "change_price") is None:
-        return []
-    last_price, change = number(t.last, "last"), signed(t.change_price, "change_price")
-    percent = None if optional(t.change_percentage, "change_percentage") is None else t.change_percentage
-    return [
-        records.Ticker(
-            **own,  # type: ignore[arg-type]  # the fields of `head`
-            last_price=last_price,
-            open_price=minus(last_price, change, "open_price"),
-            high_price=number(t.high_24h, "high_24h"),
-            low_price=number(t.low_24h, "low_24h"),
-            volume=base(number(t.volume_24h, "volume_24h"), instrument),
-            quote_volume=number(t.volume_24h_quote, "volume_24h_quote"),
-            price_change=change,
-            price_change_percent=None if percent is None else signed(percent, "change_percentage"),
-        )
-    ]
+    last_price = number(t.last, "last")
+    change = optional(t.change_price, "change_price") if t.change_from == "24h" else None
+    return records.Ticker(
+        **own,
+        last_price=last_price,
+        open_price=None if change is None else minus(last_price, change, "open_price"),
+        high_price=unsigned_or_none(t.high_24h, "high_24h"),
+        low_price=unsigned_or_none(t.low_24h, "low_24h"),
+        volume=base(number(t.volume_24h, "volume_24h"), instrument),
+        quote_volume=unsigned_or_none(t.volume_24h_quote, "volume_24h_quote"),
+        price_change=change,
+        price_change_percent=optional(t.change_percentage, "change_percentage"),
+    )
 
 
 def parse_liquidations(frame: RawFrame, listing: Listing) -> tuple[records.Liquidation, ...]:

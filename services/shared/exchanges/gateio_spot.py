@@ -1,7 +1,6 @@
 """Gate.io spot.
 
-`spot.tickers` is left out: a 24 h ticker has an open price, and this one gives a percentage of it with four decimals.
-Candles of 2021 are left out too: a candle has a base volume, and theirs is in quote currency alone.
+Candles of 2021 are left out: a candle has a base volume, and theirs is in quote currency alone.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ from schemas.records import Instrument
 from services.shared.exchanges import gateio, gateio_control
 from services.shared.exchanges import gateio_wire as wire
 from services.shared.exchanges.declaration import Channel, Listing, Market, Numbering, Parser, Poll
-from services.shared.exchanges.gateio import US, head, instrument_of, reader, unsigned_or_none
+from services.shared.exchanges.gateio import US, head, instrument_of, pushed, reader
 from services.shared.exchanges.gateio_control import stream
 from services.shared.exchanges.gateio_instruments import parse_pairs
-from services.shared.exchanges.gateio_numbers import micros, number
+from services.shared.exchanges.gateio_numbers import micros, number, optional, unsigned_or_none
 from services.shared.exchanges.numbers import levels
 
 MARKET = "spot"
@@ -28,6 +27,7 @@ MARKET = "spot"
 _read_trade = reader(wire.SpotTrade, "spot.trades")
 _read_quote = reader(wire.BookTicker, "spot.book_ticker")
 _read_candle = reader(wire.SpotCandle, "spot.candlesticks")
+_read_ticker = reader(wire.SpotTicker, "spot.tickers")
 _read_depth = reader(wire.SpotDepth, "spot.order_book_update")
 _range = re.compile(r"([0-9]{1,18})-([0-9]{1,18})").fullmatch
 
@@ -94,6 +94,26 @@ def _candle_parser(interval: str) -> Parser:
     return parse
 
 
+def parse_tickers(frame: RawFrame, listing: Listing) -> tuple[records.Ticker, ...]:
+    """Parse `spot.tickers`: filed under its frame's time, having none of its own; it gives no open price."""
+    event = _read_ticker(frame)
+    t = event.result
+    percent = optional(t.change_percentage, "change_percentage")
+    return (
+        records.Ticker(
+            **pushed(frame, instrument_of(t.currency_pair, frame, listing), 0, event.sent_at),
+            last_price=number(t.last, "last"),
+            high_price=unsigned_or_none(t.high_24h, "high_24h"),
+            low_price=unsigned_or_none(t.low_24h, "low_24h"),
+            volume=number(t.base_volume, "base_volume"),
+            quote_volume=number(t.quote_volume, "quote_volume"),
+            price_change_percent=percent,
+            bid_price=unsigned_or_none(t.highest_bid, "highest_bid"),
+            ask_price=unsigned_or_none(t.lowest_ask, "lowest_ask"),
+        ),
+    )
+
+
 def _side(raw: msgspec.Raw, name: str, instrument: Instrument) -> msgspec.Raw:
     return levels(raw, name)
 
@@ -128,6 +148,7 @@ _CHANNELS = [
         )
         for interval in gateio.INTERVALS
     ),
+    Channel("ticker", ("ticker",), stream("spot.tickers"), parse_tickers),
 ]
 
 GATEIO_SPOT = Market(

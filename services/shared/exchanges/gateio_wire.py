@@ -91,6 +91,20 @@ class SpotCandle(msgspec.Struct, gc=False):
     w: bool = False
 
 
+class SpotTicker(msgspec.Struct, gc=False):
+    """`spot.tickers`: no time of its own, and no open price."""
+
+    currency_pair: str
+    last: Number
+    base_volume: Number
+    quote_volume: Number
+    lowest_ask: Number = ABSENT
+    highest_bid: Number = ABSENT
+    change_percentage: Number = ABSENT
+    high_24h: Number = ABSENT
+    low_24h: Number = ABSENT
+
+
 class PerpTrade(msgspec.Struct, gc=False):
     """`futures.trades`: `size` is contracts, negative when the taker sold; `create_time_ms` is milliseconds."""
 
@@ -135,9 +149,9 @@ class PerpTicker(msgspec.Struct, gc=False):
     mark_price: Number
     total_size: Number
     volume_24h: Number
-    volume_24h_quote: Number
-    high_24h: Number
-    low_24h: Number
+    volume_24h_quote: Number = ABSENT
+    high_24h: Number = ABSENT
+    low_24h: Number = ABSENT
     index_price: Number = ABSENT
     change_percentage: Number = ABSENT
     change_price: Number = ABSENT
