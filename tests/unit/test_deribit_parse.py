@@ -208,12 +208,10 @@ def test_quotes() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "side", ['0.0,"best_bid_amount":0.0', 'null,"best_bid_amount":0', 'null,"best_bid_amount":null']
-)
-def test_an_empty_side_of_a_quote_is_zero(side: str) -> None:
-    found = told("quotes", quote(bid=side))[0]
-    assert (float(found["bid_price"]), found["bid_quantity"], found["ask_price"]) == (0, "0", "63344.5")
+@pytest.mark.parametrize("empty", ['0.0,"best_{}_amount":0.0', 'null,"best_{}_amount":0', 'null,"best_{}_amount":null'])
+def test_a_quote_with_an_empty_side_gives_no_record(empty: str) -> None:
+    assert told("quotes", quote(bid=empty.format("bid"))) == []
+    assert told("quotes", quote(ask=empty.format("ask"))) == []
 
 
 def test_a_ticker_is_prices_open_interest_and_funding() -> None:
@@ -329,7 +327,8 @@ def test_settled_funding_is_of_an_hour() -> None:
         ("depth", book(bids='[["new",0,10]]'), BadFrame, "price is '0'"),
         ("depth", book(previous=""), BadFrame, "prev_change_id is None"),
         ("depth", book(previous=',"prev_change_id":9'), BadFrame, "prev_change_id is 9"),
-        ("quotes", quote(bid='null,"best_bid_amount":5'), BadFrame, "best_bid_price is 'null'"),
+        ("quotes", quote(bid='1,"best_bid_amount":null'), BadFrame, "best_bid_amount is 'null'"),
+        ("quotes", quote(bid='"x","best_bid_amount":1'), BadFrame, "best_bid_price is '\"x\"'"),
         ("ticker", ticker(mark="null"), BadFrame, "mark_price is 'null'"),
         ("ticker", ticker(',"current_funding":"x"'), BadFrame, "current_funding is"),
         ("candles_5m", BAR, BadFrame, "resolution '1' in a frame of channel candles_5m"),

@@ -1,4 +1,4 @@
-"""Deribit's channels to records, perpetuals, futures and options alike.
+"""Deribit's trades, books and quotes to records, perpetuals, futures and options alike.
 
 Source: Deribit's documentation with its AsyncAPI file of 2025-11, a recorded session of 2021-07, live frames of 2025-12
 to 2026-08. A channel's interval says how often the exchange speaks, not what: any is read.
@@ -18,15 +18,11 @@ from schemas.frames import RawFrame
 from schemas.records import Instrument
 from schemas.subjects import ALL
 from services.shared.exchanges import deribit_wire as wire
-from services.shared.exchanges.declaration import BookSnapshot, Channel, Listing, Parser
-from services.shared.exchanges.deribit_control import INTERVAL
+from services.shared.exchanges.declaration import BookSnapshot, Listing
 from services.shared.exchanges.deribit_instruments import US
-from services.shared.exchanges.deribit_numbers import Sizes, is_missing, optional, plain, statistic
+from services.shared.exchanges.deribit_numbers import Sizes, optional, plain
 
 EXCHANGE = "deribit"
-
-RESOLUTIONS = {"1m": "1", "5m": "5", "30m": "30", "1d": "1D"}
-"""Candle intervals, and the exchange's words for them. It has none of four hours."""
 
 WHOLE = 10_000
 """Levels a side that no book reaches: what `book.*` begins with is not cut off."""
@@ -188,19 +184,16 @@ _read_quote = reader(wire.Quote, "quote.")
 
 
 def parse_quotes(frame: RawFrame, listing: Listing) -> tuple[records.Quote, ...]:
-    """Parse `quote.*`. A side without an order is 0 at 0, whether the exchange writes zeros or nulls."""
+    """Parse `quote.*`. A side without an order has no price (0, or null): such a quote gives no record."""
     _, event = _read_quote(frame)
     instrument = instrument_of(event.instrument_name, frame, listing)
+    bid_price, ask_price = (
+        optional(event.best_bid_price, "best_bid_price"),
+        optional(event.best_ask_price, "best_ask_price"),
+    )
+    if not (bid_price and bid_price.strip("0.") and ask_price and ask_price.strip("0.")):
+        return ()
     sizes = Sizes(instrument)
-
-    def best(price_raw: Raw, amount_raw: Raw, side: str) -> tuple[str, str]:
-        if is_missing(price_raw) and (is_missing(amount_raw) or not plain(amount_raw, f"{side} amount").strip("0.")):
-            return "0", "0"
-        price = plain(price_raw, f"best_{side}_price")
-        return price, sizes.of(plain(amount_raw, f"best_{side}_amount"), price).quantity
-
-    bid_price, bid_quantity = best(event.best_bid_price, event.best_bid_amount, "bid")
-    ask_price, ask_quantity = best(event.best_ask_price, event.best_ask_amount, "ask")
     return (
         records.Quote(
             exchange=frame.exchange,
@@ -211,132 +204,14 @@ def parse_quotes(frame: RawFrame, listing: Listing) -> tuple[records.Quote, ...]
             received_at=frame.received_at,
             source="live",
             bid_price=bid_price,
-            bid_quantity=bid_quantity,
+            bid_quantity=sizes.of(plain(event.best_bid_amount, "best_bid_amount"), bid_price).quantity,
             ask_price=ask_price,
-            ask_quantity=ask_quantity,
+            ask_quantity=sizes.of(plain(event.best_ask_amount, "best_ask_amount"), ask_price).quantity,
             sent_at=event.timestamp * US,
         ),
     )
 
 
-_read_ticker = reader(wire.Ticker, "ticker.")
-
-
-def parse_ticker(frame: RawFrame, listing: Listing) -> tuple[records.Record, ...]:
-    """Parse `ticker.*`: mark and index price, open interest, and on perpetuals the funding rate as it is now.
-
-    Open interest in US dollars becomes base currency at the mark price. The rate is `current_funding`, for 8 hours;
-    funding is paid at every moment, so there is no next time.
-    """
-    _, event = _read_ticker(frame)
-    instrument = instrument_of(event.instrument_name, frame, listing)
-    mark_price = plain(event.mark_price, "mark_price")
-    amount = plain(event.open_interest, "open_interest")
-    quantity, contracts = Sizes(instrument).of(amount, mark_price)
-    dollars = instrument.contract_kind == "inverse" and instrument.market != "option"
-    at = event.timestamp * US
-    index = records.IndexPrice(
-        exchange=frame.exchange,
-        market=frame.market,
-        symbol=instrument.symbol,
-        timestamp=at,
-        timestamp_source="push",
-        received_at=frame.received_at,
-        source="live",
-        mark_price=mark_price,
-        index_price=optional(event.index_price, "index_price"),
-        settlement_price=optional(event.settlement_price, "settlement_price"),
-        sent_at=at,
-    )
-    interest = records.OpenInterest(
-        exchange=frame.exchange,
-        market=frame.market,
-        symbol=instrument.symbol,
-        timestamp=at,
-        timestamp_source="push",
-        received_at=frame.received_at,
-        source="live",
-        open_interest=quantity,
-        open_interest_value=amount if dollars else None,
-        contracts=contracts,
-        sent_at=at,
-    )
-    if is_missing(event.current_funding):
-        return index, interest
-    funding = records.FundingRate(
-        exchange=frame.exchange,
-        market=frame.market,
-        symbol=instrument.symbol,
-        timestamp=at,
-        timestamp_source="push",
-        received_at=frame.received_at,
-        source="live",
-        rate=statistic(event.current_funding, "current_funding", signed=True),
-        rate_kind="estimated",
-        mark_price=mark_price,
-        sent_at=at,
-    )
-    return index, interest, funding
-
-
-_read_bar = reader(wire.Bar, "chart.trades.")
-
-
-def _candle_parser(interval: str) -> Parser:
-    def parse(frame: RawFrame, listing: Listing) -> tuple[records.CandleUpdate, ...]:
-        """Parse `chart.trades.*`: the candle as it stands. Nothing says that it is final but the next one."""
-        about, bar = _read_bar(frame)
-        name, _, resolution = about.rpartition(".")
-        if resolution != RESOLUTIONS[interval]:
-            raise BadFrame(f"a candle of resolution {resolution!r} in a frame of channel {frame.channel}")
-        return (
-            records.CandleUpdate(
-                exchange=frame.exchange,
-                market=frame.market,
-                symbol=instrument_of(name, frame, listing).symbol,
-                timestamp=bar.tick * US,
-                timestamp_source="open",
-                received_at=frame.received_at,
-                source="live",
-                interval=interval,
-                open_price=plain(bar.open, "open"),
-                high_price=plain(bar.high, "high"),
-                low_price=plain(bar.low, "low"),
-                close_price=plain(bar.close, "close"),
-                volume=statistic(bar.volume, "volume"),
-                closed=False,
-                quote_volume=statistic(bar.cost, "cost"),
-            ),
-        )
-
-    return parse
-
-
 def stream(form: str) -> Callable[[str], str]:
     """Return what makes a stream's name of the exchange's symbol, which stands for `{}` in `form`."""
     return form.format
-
-
-def common_channels() -> list[Channel]:
-    """Return the channels that every market has.
-
-    Liquidations are taken from the same trades, told once a second (`agg2`): a stream of their own, so that what is
-    known and what is missing of them is known apart from the numbered trades.
-    """
-    return [
-        Channel("trades", ("trade",), stream(f"trades.{{}}.{INTERVAL}"), parse_trades),
-        Channel("liquidations", ("liquidation",), stream("trades.{}.agg2"), parse_liquidations),
-        Channel("depth", ("book_change",), stream(f"book.{{}}.{INTERVAL}"), parse_book),
-        Channel("quotes", ("quote",), stream("quote.{}"), parse_quotes),
-        *(
-            Channel(
-                f"candles_{interval}",
-                ("candle_update", "candle"),
-                stream(f"chart.trades.{{}}.{resolution}"),
-                _candle_parser(interval),
-                interval=interval,
-                closes_itself=False,
-            )
-            for interval, resolution in RESOLUTIONS.items()
-        ),
-    ]

@@ -18,6 +18,7 @@ from services.shared.exchanges.declaration import (
 )
 from services.shared.exchanges.deribit import stream
 from services.shared.exchanges.deribit_control import INTERVAL
+from services.shared.exchanges.deribit_prices import RESOLUTIONS, candle_parser, parse_ticker
 
 LIMITS = Limits(
     streams_per_connection=500,
@@ -43,6 +44,31 @@ def later_change(book: int, first: int, last: int, previous: int | None) -> Verd
     if previous == book:
         return APPLY
     return IGNORE if last <= book else BROKEN
+
+
+def common_channels() -> list[Channel]:
+    """Return the channels that every market has.
+
+    Liquidations are taken from the same trades, told once a second (`agg2`): a stream of their own, so that what is
+    known and what is missing of them is known apart from the numbered trades.
+    """
+    return [
+        Channel("trades", ("trade",), stream(f"trades.{{}}.{INTERVAL}"), deribit.parse_trades),
+        Channel("liquidations", ("liquidation",), stream("trades.{}.agg2"), deribit.parse_liquidations),
+        Channel("depth", ("book_change",), stream(f"book.{{}}.{INTERVAL}"), deribit.parse_book),
+        Channel("quotes", ("quote",), stream("quote.{}"), deribit.parse_quotes),
+        *(
+            Channel(
+                f"candles_{interval}",
+                ("candle_update", "candle"),
+                stream(f"chart.trades.{{}}.{resolution}"),
+                candle_parser(interval),
+                interval=interval,
+                closes_itself=False,
+            )
+            for interval, resolution in RESOLUTIONS.items()
+        ),
+    ]
 
 
 def market(
@@ -73,8 +99,8 @@ def market(
 
 
 _DATED = [
-    *deribit.common_channels(),
-    Channel("ticker", ("index_price", "open_interest"), stream(f"ticker.{{}}.{INTERVAL}"), deribit.parse_ticker),
+    *common_channels(),
+    Channel("ticker", ("index_price", "open_interest"), stream(f"ticker.{{}}.{INTERVAL}"), parse_ticker),
 ]
 
 DERIBIT_FUTURE = market("future", "future", _DATED)

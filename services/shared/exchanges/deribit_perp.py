@@ -5,14 +5,15 @@ from __future__ import annotations
 from schemas import records
 from schemas.errors import BadFrame, UnknownSymbol
 from schemas.frames import RawFrame
-from services.shared.exchanges import deribit, deribit_rest
+from services.shared.exchanges import deribit_rest
 from services.shared.exchanges import deribit_wire as wire
 from services.shared.exchanges.declaration import Channel, Listing, Market, Poll
 from services.shared.exchanges.deribit import reader, stream
 from services.shared.exchanges.deribit_control import INTERVAL
 from services.shared.exchanges.deribit_instruments import US
-from services.shared.exchanges.deribit_market import market
+from services.shared.exchanges.deribit_market import common_channels, market
 from services.shared.exchanges.deribit_numbers import plain
+from services.shared.exchanges.deribit_prices import parse_ticker
 
 WITH_VOLATILITY = ("BTC-PERPETUAL", "ETH-PERPETUAL")
 """The currencies that have a volatility index are filed under their inverse perpetual."""
@@ -60,12 +61,12 @@ def parse_volatility(frame: RawFrame, listing: Listing) -> tuple[records.Volatil
 
 
 _CHANNELS = [
-    *deribit.common_channels(),
+    *common_channels(),
     Channel(
         "ticker",
         ("index_price", "open_interest", "funding_rate"),
         stream(f"ticker.{{}}.{INTERVAL}"),
-        deribit.parse_ticker,
+        parse_ticker,
     ),
     Channel("volatility_index", ("volatility_index",), volatility_stream, parse_volatility),
 ]

@@ -70,7 +70,7 @@ class BookEvent(msgspec.Struct, gc=False):
 
 
 class Quote(msgspec.Struct, gc=False):
-    """`quote.*`; prices and amounts are 0 (or null) on an empty side."""
+    """`quote.*`; prices are 0 (or null) on an empty side."""
 
     instrument_name: str
     timestamp: Millis
