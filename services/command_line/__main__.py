@@ -207,6 +207,37 @@ def status(
         show(found, Console())
 
 
+@app.command()
+def precheck(
+    exchanges: Annotated[str | None, typer.Option(help="Such as binance,okx; none: all.")] = None,
+    wait: Annotated[float, typer.Option(help="Seconds to wait for each channel's first frame.", min=0.1)] = 15.0,
+    url: Annotated[
+        list[str] | None,
+        typer.Option(help="Another address, such as binance.perp=ws://host/path or binance.perp=http://host/path."),
+    ] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="As a JSON array.")] = False,
+) -> None:
+    """Ask the exchanges for one frame of every channel and one answer of every endpoint, and say whether it is read.
+
+    Exit status: 0 all that came was parsed, 1 something was not, or did not answer.
+    """
+    from services.command_line import precheck as first_contact
+
+    ws_urls: dict[str, str] = {}
+    rest_urls: dict[str, str] = {}
+    for given in url or ():
+        market, equals, address = given.partition("=")
+        if not equals or "://" not in address:
+            raise SettingsError(f"--url is {given!r}; allowed is <exchange>.<market>=<address>")
+        (ws_urls if address.startswith("ws") else rest_urls)[market] = address
+    found = uvloop.run(first_contact.precheck(_names(exchanges) or (), ws_urls, rest_urls, wait))
+    if json_output:
+        sys.stdout.buffer.write(first_contact.as_json(found))
+    else:
+        first_contact.show(found, Console(width=None if sys.stdout.isatty() else 160))
+    raise typer.Exit(EXIT_BROKEN if not all(item.ok for item in found) else 0)
+
+
 def main() -> None:
     """Run the command line; an error of ours is one line, not a traceback."""
     try:
