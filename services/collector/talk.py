@@ -42,6 +42,9 @@ class Talk:
         self._ids = itertools.count(1)
         self._questions = Questions()
         self._answers: dict[int, asyncio.Future[None]] = {}
+        self._fresh: list[str] = []
+        """Confirmed streams that are not on record yet."""
+        self._fresh_since = 0
         self._kept: set[int] = set()
         """Ids of the last keep-alive messages: an answer to one is a sign of life, which it has been by coming."""
         self._sending = asyncio.Lock()
@@ -63,9 +66,18 @@ class Talk:
             answer = self._answers.pop(question.number, None)
             if answer is None or answer.done():
                 continue
-            if question.subscribing and question.confirmed:
-                self._link.subscribed(question.confirmed, received_at)
+            if question.subscribing:
+                self._confirmed(question.confirmed, received_at)
             answer.set_result(None)
+
+    def _confirmed(self, names: list[str], now: int) -> None:
+        """Put confirmations on record: those of single streams together, as long as more are soon to come."""
+        fresh = self._fresh
+        fresh += names
+        self._fresh_since = self._fresh_since or now
+        if fresh and (len(names) > 1 or not len(self._questions) or now - self._fresh_since > _GATHER_US):
+            self._link.subscribed(fresh, now)
+            self._fresh, self._fresh_since = [], 0
 
     def asked(self, ask: Ask) -> None:
         """Answer the exchange's own question at once; it counts as a message, and waits for none."""
@@ -165,11 +177,12 @@ class Talk:
         except TimeoutError:
             if not question.give_up("not confirmed"):
                 raise Busy(f"{what} of {len(names)} streams was not confirmed") from None
-            if subscribing and question.confirmed:
-                self._link.subscribed(question.confirmed, now_us())
+            if subscribing:
+                self._confirmed(question.confirmed, now_us())
         finally:
             self._questions.forget(question)
             self._answers.pop(number, None)
+        self._confirmed([], now_us())
         error = question.error
         if error is not None and self._market.limits.streams_per_message > 1:
             self._log.error("subscription_refused", error=error, count=len(names))
@@ -182,5 +195,6 @@ class Talk:
 
 
 _REMEMBERED = 16
+_GATHER_US = 250_000
 _OUTSTANDING = 8
 """Messages that may wait for their answers at the same time: a far exchange takes a while for each."""

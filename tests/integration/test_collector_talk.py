@@ -256,7 +256,9 @@ async def test_messages_do_not_wait_for_one_anothers_answers(exchange: Exchange,
     rig = Rig(exchange, tmp_path, limits=replace(MARKET.limits, streams_per_message=1))
     async with rig.running():
         await rig.until(lambda: rig.feed.ready)
+        assert rig.streams == list(STREAMS)
     assert len(exchange.sockets) == 1
+    assert [name for name, _ in rig.events()] == ["opened", "subscribed", "closed"], "on record together"
 
 
 async def test_data_before_its_acknowledgement_is_data(exchange: Exchange, tmp_path: Path) -> None:
