@@ -69,6 +69,11 @@ class CoreBench:
     def rest(self, channel: str, body: object, at: float = 0, symbol: str | None = None) -> list[dict[str, Any]]:
         return self.feed(channel, body, at=at, on="R", symbol=symbol)
 
+    def closed(self, on: str, at: float) -> list[dict[str, Any]]:
+        """The connection ends."""
+        body = frames.encode_session(frames.SessionEvent(event="closed", url="wss://x", reason="test"))
+        return self.feed(subjects.SESSION, body, at=at, on=on, symbol=subjects.ALL)
+
 
 def told(found: list[dict[str, Any]], *keys: str) -> list[tuple[Any, ...]]:
     """(subject, values of these keys) of each output."""

@@ -119,6 +119,15 @@ def test_recorded_trades_are_told_once_each_whoever_says_them(recordings: Path) 
     assert [item for extra in trades for item in bench.ws("trades", extra.body, 21, on="B")] == []
 
 
+def test_what_only_the_second_connection_heard_is_told_when_the_first_ends(recordings: Path) -> None:
+    bench = perp()
+    first, second = recorded(recordings, "publicTrade.BTCUSDT")
+    bench.ws("trades", first.body, 1)
+    assert bench.ws("trades", first.body, 1.1, on="B") == bench.ws("trades", second.body, 1.2, on="B") == []
+    found = [item for item in bench.closed("A", 1.3) if item["_to"] == "md.trade"]
+    assert told(found, "trade_id") == [("md.trade", second.data["data"][0]["i"])]
+
+
 def test_spot_trades_that_are_skipped_are_a_gap() -> None:
     bench = CoreBench(BYBIT_SPOT, "BTC-USDT", LISTED, START_MS * 1000)
 

@@ -142,13 +142,18 @@ def test_contract_trades_have_ids_with_holes() -> None:
     assert told(bench.ws("trades", deal(107), 1), "trade_id") == [("md.trade", "107")]
 
 
-def test_spot_trades_that_are_equal_are_as_many_trades() -> None:
+def test_spot_trades_that_are_equal_are_as_many_trades_on_whichever_connection() -> None:
     bench = spot()
     row = pb.PublicAggreDealV3Api(price="84270", quantity="0.1", tradeType=1, time=START_MS)
-    body = pb.PublicAggreDealsV3Api(deals=[row, row])
-    push = wrapper("spot@public.aggre.deals.v3.api.pb@100ms@BTCUSDT", 0, publicAggreDeals=body)
-    assert told(bench.ws("trades", push), "price", "side") == [("md.trade", "84270", "buy")] * 2
-    assert bench.ws("trades", push, 1, on="B") == []
+
+    def push(count: int) -> bytes:
+        body = pb.PublicAggreDealsV3Api(deals=[row] * count)
+        return wrapper("spot@public.aggre.deals.v3.api.pb@100ms@BTCUSDT", 0, publicAggreDeals=body)
+
+    assert told(bench.ws("trades", push(2)), "price", "side") == [("md.trade", "84270", "buy")] * 2
+    assert bench.ws("trades", push(3), 0.1, on="B") == []
+    found = [item for item in bench.closed("A", 0.2) if item["_to"] == "md.trade"]
+    assert told(found, "price") == [("md.trade", "84270")]
 
 
 @pytest.mark.parametrize("missing", [1, 5, 20, 60])
