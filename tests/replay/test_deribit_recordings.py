@@ -99,7 +99,7 @@ def test_the_session_holds_what_its_description_says(recordings: Path, told: Tol
     sorts = Counter(type(OPTION.sort(text.encode())).__name__ for _, text in session(recordings))
     assert sorts == {"StreamName": 135, "Reply": 1}
     counted = {kind: len(items) for kind, items in told.items() if kind not in ("orderbook", "instrument")}
-    assert counted == {"index_price": 89, "open_interest": 89, "book_change": 36}
+    assert counted == {"ticker": 89, "index_price": 89, "open_interest": 89, "book_change": 36}
     assert all(item["in_step"] for item in told["book_change"])
 
 
@@ -162,6 +162,31 @@ def test_every_ticker_equals_its_frame(pushes: Pushes, told: Told) -> None:
         for at, _, data in tickers
     ]
     assert ordered(told["open_interest"]) == ordered(interests)
+
+
+def present(values: dict[str, str | None]) -> dict[str, str]:
+    return {name: unwritten(value) for name, value in values.items() if value is not None}
+
+
+def side_of(data: dict[str, Any], side: str) -> dict[str, str | None]:
+    if not Decimal(data[f"best_{side}_price"]):
+        return {}
+    return {f"{side}_price": data[f"best_{side}_price"], f"{side}_quantity": data[f"best_{side}_amount"]}
+
+
+def test_every_24_h_ticker_equals_its_frame(pushes: Pushes, told: Told) -> None:
+    expected = []
+    for at, _, data in of(pushes, "ticker"):
+        stats = data["stats"]
+        day = {
+            "last_price": data["last_price"],
+            "high_price": stats["high"],
+            "low_price": stats["low"],
+            "price_change_percent": stats["price_change"],
+            "volume": stats["volume"],
+        }
+        expected.append(head(at, data) | present(day | side_of(data, "bid") | side_of(data, "ask")))
+    assert ordered(told["ticker"]) == ordered(expected)
 
 
 def level(item: list[str]) -> list[str]:
@@ -273,7 +298,14 @@ def check_trade(item: dict[str, Any], sent: dict[str, Any], size: int = 10) -> N
 
 
 def check_ticker(items: list[dict[str, Any]], sent: dict[str, Any]) -> None:
-    index, interest, funding = items
+    day, index, interest, funding = items
+    names = {"last_price": sent["last_price"], **{f"{name}_price": sent["stats"][name] for name in ("high", "low")}}
+    names |= {"volume": sent["stats"]["volume"], "quote_volume": sent["stats"]["volume_notional"]}
+    names |= {"price_change_percent": sent["stats"]["price_change"]}
+    names |= {f"{side}_price": sent[f"best_{side}_price"] for side in ("bid", "ask")}
+    sizes = {f"{s}_quantity": quotient(sent[f"best_{s}_amount"], sent[f"best_{s}_price"]) for s in ("bid", "ask")}
+    assert {name: day[name] for name in (*names, *sizes)} == names | sizes
+    assert "open_price" not in day
     for name in ("mark_price", "index_price", "settlement_price"):
         assert index[name] == sent[name]
     assert interest["open_interest_value"] == sent["open_interest"]

@@ -78,12 +78,22 @@ def quote(bid: str = '63344,"best_bid_amount":58060', ask: str = '63344.5,"best_
     return push("quote.BTC-PERPETUAL", data)
 
 
-def ticker(funding: str = ',"current_funding":2.081e-05', mark: str = "63346.33", name: str = "BTC-PERPETUAL") -> bytes:
+STATS = '"high":64422,"low":63261,"price_change":-0.0095,"volume":2778.68467406,"volume_notional":177187410'
+
+
+def ticker(
+    funding: str = ',"current_funding":2.081e-05',
+    mark: str = "63346.33",
+    last: str = "63344",
+    stats: str = STATS,
+    bid: str = "63344",
+) -> bytes:
     data = (
-        f'{{"timestamp":{STAMP},"instrument_name":"{name}","mark_price":{mark},"index_price":63329.18,'
-        f'"settlement_price":63799.96,"open_interest":716004750{funding}}}'
+        f'{{"timestamp":{STAMP},"instrument_name":"BTC-PERPETUAL","mark_price":{mark},"index_price":63329.18,'
+        f'"settlement_price":63799.96,"open_interest":716004750,"last_price":{last},"stats":{{{stats}}},'
+        f'"best_bid_price":{bid},"best_bid_amount":58060,"best_ask_price":63344.5,"best_ask_amount":9980{funding}}}'
     )
-    return push(f"ticker.{name}.100ms", data)
+    return push("ticker.BTC-PERPETUAL.100ms", data)
 
 
 BAR = push(
@@ -214,8 +224,23 @@ def test_a_quote_with_an_empty_side_gives_no_record(empty: str) -> None:
     assert told("quotes", quote(ask=empty.format("ask"))) == []
 
 
-def test_a_ticker_is_prices_open_interest_and_funding() -> None:
-    index, interest, funding = told("ticker", ticker())
+def test_a_ticker_is_the_last_day_prices_open_interest_and_funding() -> None:
+    day, index, interest, funding = told("ticker", ticker())
+    assert day == {
+        "_kind": "ticker",
+        **head(),
+        "last_price": "63344",
+        "high_price": "64422",
+        "low_price": "63261",
+        "price_change_percent": "-0.0095",
+        "volume": "2778.68467406",
+        "quote_volume": "177187410",
+        "bid_price": "63344",
+        "bid_quantity": quotient("58060", "63344"),
+        "ask_price": "63344.5",
+        "ask_quantity": quotient("9980", "63344.5"),
+        "sent_at": STAMP * 1000,
+    }
     prices = {"mark_price": "63346.33", "index_price": "63329.18", "settlement_price": "63799.96"}
     assert index == {"_kind": "index_price", **head(), **prices, "sent_at": STAMP * 1000}
     assert interest == {
@@ -249,15 +274,24 @@ def test_a_ticker_is_prices_open_interest_and_funding() -> None:
     ],
 )
 def test_a_rate_is_rounded_where_a_table_s_number_ends(sent: str, rate: str) -> None:
-    assert told("ticker", ticker(f',"current_funding":{sent}'))[2]["rate"] == rate
+    assert told("ticker", ticker(f',"current_funding":{sent}'))[-1]["rate"] == rate
 
 
-def test_a_ticker_without_funding_has_none() -> None:
-    assert [item["_kind"] for item in told("ticker", ticker(""))] == ["index_price", "open_interest"]
-    assert [item["_kind"] for item in told("ticker", ticker(',"current_funding":null'))] == [
-        "index_price",
-        "open_interest",
-    ]
+@pytest.mark.parametrize("funding", ["", ',"current_funding":null'])
+def test_a_ticker_without_funding_has_none(funding: str) -> None:
+    assert [item["_kind"] for item in told("ticker", ticker(funding))] == ["ticker", "index_price", "open_interest"]
+
+
+def test_what_was_never_traded_has_no_24_h_ticker() -> None:
+    found = told("ticker", ticker(last="null", stats='"high":null,"low":null,"price_change":null,"volume":null'))
+    assert [item["_kind"] for item in found] == ["index_price", "open_interest", "funding_rate"]
+
+
+def test_what_a_ticker_does_not_give_stays_missing() -> None:
+    day = told("ticker", ticker(stats='"high":null,"low":null,"price_change":null,"volume":null', bid="0.0"))[0]
+    missing = {"high_price", "low_price", "price_change_percent", "volume", "quote_volume", "bid_price", "bid_quantity"}
+    assert not missing & day.keys()
+    assert (day["last_price"], day["ask_price"]) == ("63344", "63344.5")
 
 
 def test_a_candle_has_no_closed_form() -> None:

@@ -100,7 +100,7 @@ def market(
 
 _DATED = [
     *common_channels(),
-    Channel("ticker", ("index_price", "open_interest"), stream(f"ticker.{{}}.{INTERVAL}"), parse_ticker),
+    Channel("ticker", ("ticker", "index_price", "open_interest"), stream(f"ticker.{{}}.{INTERVAL}"), parse_ticker),
 ]
 
 DERIBIT_FUTURE = market("future", "future", _DATED)

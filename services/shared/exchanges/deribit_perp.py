@@ -64,7 +64,7 @@ _CHANNELS = [
     *common_channels(),
     Channel(
         "ticker",
-        ("index_price", "open_interest", "funding_rate"),
+        ("ticker", "index_price", "open_interest", "funding_rate"),
         stream(f"ticker.{{}}.{INTERVAL}"),
         parse_ticker,
     ),

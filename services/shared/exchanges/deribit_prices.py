@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from msgspec import Raw
+
 from schemas import records
 from schemas.errors import BadFrame
 from schemas.frames import RawFrame
+from schemas.records import Instrument
 from services.shared.exchanges import deribit_wire as wire
 from services.shared.exchanges.declaration import Listing, Parser
 from services.shared.exchanges.deribit import instrument_of, reader
@@ -19,7 +22,7 @@ _read_ticker = reader(wire.Ticker, "ticker.")
 
 
 def parse_ticker(frame: RawFrame, listing: Listing) -> tuple[records.Record, ...]:
-    """Parse `ticker.*`: mark and index price, open interest, and on perpetuals the funding rate as it is now.
+    """Parse `ticker.*`: the last 24 hours, mark and index price, open interest, a perpetual's funding rate.
 
     Open interest in US dollars becomes base currency at the mark price. The rate is `current_funding`, for 8 hours;
     funding is paid at every moment, so there is no next time.
@@ -28,7 +31,8 @@ def parse_ticker(frame: RawFrame, listing: Listing) -> tuple[records.Record, ...
     instrument = instrument_of(event.instrument_name, frame, listing)
     mark_price = plain(event.mark_price, "mark_price")
     amount = plain(event.open_interest, "open_interest")
-    quantity, contracts = Sizes(instrument).of(amount, mark_price)
+    sizes = Sizes(instrument)
+    quantity, contracts = sizes.of(amount, mark_price)
     dollars = instrument.contract_kind == "inverse" and instrument.market != "option"
     at = event.timestamp * US
     index = records.IndexPrice(
@@ -57,8 +61,9 @@ def parse_ticker(frame: RawFrame, listing: Listing) -> tuple[records.Record, ...
         contracts=contracts,
         sent_at=at,
     )
+    found: list[records.Record] = [*_statistics(event, instrument, sizes, frame), index, interest]
     if is_missing(event.current_funding):
-        return index, interest
+        return tuple(found)
     funding = records.FundingRate(
         exchange=frame.exchange,
         market=frame.market,
@@ -72,7 +77,51 @@ def parse_ticker(frame: RawFrame, listing: Listing) -> tuple[records.Record, ...
         mark_price=mark_price,
         sent_at=at,
     )
-    return index, interest, funding
+    return (*found, funding)
+
+
+def _statistics(
+    event: wire.Ticker, instrument: Instrument, sizes: Sizes, frame: RawFrame
+) -> tuple[records.Ticker, ...]:
+    """Return the 24 h ticker, of an instrument that was ever traded. It has no open price: that is not given.
+
+    The best bid and ask are left out while their side of the book is empty.
+    """
+    if is_missing(event.last_price):
+        return ()
+    bid_price, bid_quantity = _best(event.best_bid_price, event.best_bid_amount, "best_bid", sizes)
+    ask_price, ask_quantity = _best(event.best_ask_price, event.best_ask_amount, "best_ask", sizes)
+    stats = event.stats
+    at = event.timestamp * US
+    return (
+        records.Ticker(
+            exchange=frame.exchange,
+            market=frame.market,
+            symbol=instrument.symbol,
+            timestamp=at,
+            timestamp_source="push",
+            received_at=frame.received_at,
+            source="live",
+            last_price=plain(event.last_price, "last_price"),
+            high_price=optional(stats.high, "high"),
+            low_price=optional(stats.low, "low"),
+            volume=None if is_missing(stats.volume) else statistic(stats.volume, "volume"),
+            quote_volume=None if is_missing(stats.volume_notional) else statistic(stats.volume_notional, "notional"),
+            price_change_percent=optional(stats.price_change, "price_change", signed=True),
+            bid_price=bid_price,
+            bid_quantity=bid_quantity,
+            ask_price=ask_price,
+            ask_quantity=ask_quantity,
+            sent_at=at,
+        ),
+    )
+
+
+def _best(price_raw: Raw, amount: Raw, name: str, sizes: Sizes) -> tuple[str, str] | tuple[None, None]:
+    price = optional(price_raw, f"{name}_price")
+    if price is None or not price.strip("0."):
+        return None, None
+    return price, sizes.of(plain(amount, f"{name}_amount"), price).quantity
 
 
 _read_bar = reader(wire.Bar, "chart.trades.")

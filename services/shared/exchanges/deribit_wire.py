@@ -80,14 +80,30 @@ class Quote(msgspec.Struct, gc=False):
     best_ask_amount: Raw
 
 
+class Stats(msgspec.Struct, gc=False):
+    """The last 24 hours within a ticker; null where nothing was traded. `price_change` is in percent."""
+
+    high: Raw = ABSENT
+    low: Raw = ABSENT
+    price_change: Raw = ABSENT
+    volume: Raw = ABSENT
+    volume_notional: Raw = ABSENT
+
+
 class Ticker(msgspec.Struct, gc=False):
-    """`ticker.*`; funding on perpetuals only."""
+    """`ticker.*`; funding on perpetuals only. `last_price` is null where nothing was ever traded."""
 
     instrument_name: str
     timestamp: Millis
     mark_price: Raw
     index_price: Raw
     open_interest: Raw
+    stats: Stats
+    last_price: Raw = ABSENT
+    best_bid_price: Raw = ABSENT
+    best_bid_amount: Raw = ABSENT
+    best_ask_price: Raw = ABSENT
+    best_ask_amount: Raw = ABSENT
     settlement_price: Raw = ABSENT
     current_funding: Raw = ABSENT
 
