@@ -206,7 +206,9 @@ class Lane:
     def wake(self) -> None:
         """Ask to be looked at when something is due, instead of whenever it was asked before."""
         due = self.due()
-        if due is not None and self.leader is not None and due != self.alarm:
+        if due is None:
+            self.alarm = None  # one that is set would keep what comes due before it waiting
+        elif self.leader is not None and due != self.alarm:
             self.alarm = due
             self.desk.wake(self.leader.name, due, (self.exchange, self.market, self.symbol, self.channel.name))
 

@@ -54,13 +54,17 @@ def session(market: str, recordings: Path) -> Filed:
     return filed(recordings, market)
 
 
-def replay(frames: Filed) -> list[dict[str, Any]]:
-    """Everything that sixteen cores make of these frames."""
+def replay(frames: Filed, restart_every: int = 0) -> list[dict[str, Any]]:
+    """Everything that sixteen cores make of these frames; each is saved and restored behind every so many of them."""
     known = {("gateio", name): declared for name, declared in MARKETS.items()}
     cores = [PartitionCore(part, known) for part in range(subjects.PARTITIONS)]
     found: list[dict[str, Any]] = []
     for sequence, (part, frame) in enumerate(frames, 1):
-        found += [plain(output) for output in cores[part].process(sequence, *raw_frames.message(frame, part))]
+        core = cores[part]
+        found += [plain(output) for output in core.process(sequence, *raw_frames.message(frame, part))]
+        if restart_every and sequence % restart_every == 0:
+            cores[part] = PartitionCore(part, known)
+            cores[part].restore({key: core.save(key) for key in core.units()})
     return found
 
 
@@ -298,6 +302,10 @@ def test_a_lost_frame_is_a_gap_of_exactly_its_numbers(market: str, session: File
 def test_every_frame_filed_twice_is_told_once(session: Filed, told: Told) -> None:
     found = replay([item for item in session for _ in range(2)])
     assert len(found) == sum(len(items) for items in told.values())
+
+
+def test_saving_and_restoring_on_the_way_changes_nothing(session: Filed) -> None:
+    assert replay(session, restart_every=5) == replay(session)
 
 
 def test_every_instrument_equals_its_row(market: str, recordings: Path) -> None:
