@@ -378,6 +378,8 @@ def test_instruments_of_today() -> None:
     (found,) = parse("spot", "instruments", [pair | {"delisting_time": 1_690_000_000}], "_all")
     assert (found.symbol, found.status, found.tick_size, found.quantity_step) == ("A-B", "trading", "1", "0.001")
     assert found.delisted_at == 1_690_000_000 * SECOND
+    (found,) = parse("spot", "instruments", [pair | {"precision": 19, "amount_precision": -1}], "_all")
+    assert (found.tick_size, found.quantity_step, found.delisted_at) == (None, None, None)
 
 
 # -- control ---------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from services.shared.exchanges.gateio import answer_reader
 from services.shared.exchanges.gateio_numbers import number
 
 _SECOND = 1_000_000
+_MOST_PLACES = 18
 _TRADABLE = "tradable"
 _read_pairs = answer_reader(list[wire.CurrencyPair])
 _read_contracts = answer_reader(list[wire.Contract])
@@ -81,8 +82,10 @@ def _pair(row: wire.CurrencyPair, frame: RawFrame) -> Instrument | None:
     )
 
 
-def _step(places: int) -> str:
-    """Return the smallest step with so many decimal places: 4 is `0.0001`."""
+def _step(places: int) -> str | None:
+    """Return the smallest step with so many decimal places: 4 is `0.0001`; None when no number of ours has as many."""
+    if not 0 <= places <= _MOST_PLACES:
+        return None
     return f"0.{'1':0>{places}}" if places else "1"
 
 

@@ -199,8 +199,8 @@ class CurrencyPair(msgspec.Struct, gc=False):
     id: str
     base: str
     quote: str
-    precision: Annotated[int, msgspec.Meta(ge=0, le=18)]
-    amount_precision: Annotated[int, msgspec.Meta(ge=0, le=18)]
+    precision: int
+    amount_precision: int
     trade_status: str
     delisting_time: Seconds = 0
 
