@@ -108,6 +108,10 @@ class Bench:
                 continue
 
 
+NESTED = (b'{"x":' + b"[" * 100_000, b'{"data":' + b'{"x":' * 100_000, b"[" * 100_000)
+"""Frames that nest without end."""
+
+
 def damaged(bodies: Sequence[bytes]) -> st.SearchStrategy[bytes]:
     """Frames cut short, or with some bytes in their middle replaced."""
 

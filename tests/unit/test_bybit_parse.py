@@ -14,7 +14,7 @@ from schemas.errors import UnknownSymbol
 from services.shared.exchanges.bybit_perp import BYBIT_PERP
 from services.shared.exchanges.bybit_spot import BYBIT_SPOT
 from services.shared.exchanges.declaration import BookSnapshot, Listing, Reply, StreamName
-from tests.extra_frames import Bench, Extra, damaged, extra_frames, instrument, refused
+from tests.extra_frames import NESTED, Bench, Extra, damaged, extra_frames, instrument, refused
 
 PERP_NAMES = ("BTC", "ICP", "MARSCOIN")
 PERP = Bench(
@@ -395,7 +395,10 @@ BODIES = [json.dumps(body).encode() for body in (TRADE, QUOTE, ticker_delta(mark
 
 
 @settings(max_examples=150, deadline=None)
-@given(channel=st.sampled_from(sorted(BYBIT_PERP.channels)), body=st.one_of(damaged(BODIES), st.binary(max_size=80)))
+@given(
+    channel=st.sampled_from(sorted([*BYBIT_PERP.channels, *BYBIT_PERP.polls])),
+    body=st.one_of(damaged(BODIES), st.binary(max_size=80)),
+)
 def test_damaged_frames_raise_nothing_but_bad_frame(channel: str, body: bytes) -> None:
     PERP.survives(channel, body)
 
@@ -421,3 +424,9 @@ def test_replies_of_today(recordings: Path) -> None:
         if not extra.sent and "topic" not in extra.data
     ]
     assert replies == [Reply(1, None)] * 4
+
+
+@pytest.mark.parametrize("body", NESTED, ids=range(len(NESTED)))
+def test_frames_that_nest_without_end_raise_nothing_but_bad_frame(body: bytes) -> None:
+    for channel in (*BYBIT_PERP.channels, *BYBIT_PERP.polls):
+        PERP.survives(channel, body)

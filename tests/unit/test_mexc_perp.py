@@ -16,7 +16,7 @@ from schemas.errors import BadFrame, UnknownSymbol
 from services.shared.exchanges import mexc_numbers
 from services.shared.exchanges.declaration import APPLY, BROKEN, Listing, Notice, Pong, Reply, StreamName
 from services.shared.exchanges.mexc_perp import MEXC_PERP
-from tests.extra_frames import RECEIVED, Bench, damaged, extra_frames, instrument, refused
+from tests.extra_frames import NESTED, RECEIVED, Bench, damaged, extra_frames, instrument, refused
 
 BTC = instrument("mexc", "perp", "BTC-USDT-PERP", "BTC_USDT", contract_size="0.0001", contract_kind="linear")
 PERP = Bench(MEXC_PERP, Listing([BTC]), "BTC-USDT-PERP")
@@ -344,7 +344,10 @@ BODIES = [
 
 
 @settings(max_examples=200, deadline=None)
-@given(channel=st.sampled_from(sorted(MEXC_PERP.channels)), body=st.one_of(damaged(BODIES), st.binary(max_size=80)))
+@given(
+    channel=st.sampled_from(sorted([*MEXC_PERP.channels, *MEXC_PERP.polls])),
+    body=st.one_of(damaged(BODIES), st.binary(max_size=80)),
+)
 def test_damaged_frames_raise_nothing_but_bad_frame(channel: str, body: bytes) -> None:
     PERP.survives(channel, body)
 
@@ -421,3 +424,9 @@ def test_merged_changes_follow_by_their_first_version() -> None:
     assert rule.first(10, 9, 12, None) is APPLY
     assert rule.following(12, 13, 16, None) is APPLY
     assert rule.following(12, 14, 16, None) is BROKEN
+
+
+@pytest.mark.parametrize("body", NESTED, ids=range(len(NESTED)))
+def test_frames_that_nest_without_end_raise_nothing_but_bad_frame(body: bytes) -> None:
+    for channel in (*MEXC_PERP.channels, *MEXC_PERP.polls):
+        PERP.survives(channel, body)

@@ -16,7 +16,7 @@ from schemas.errors import BadFrame, UnknownSymbol
 from schemas.proto import mexc_pb2 as pb
 from services.shared.exchanges.declaration import APPLY, BROKEN, IGNORE, Listing, Pong, Reply, StreamName
 from services.shared.exchanges.mexc_spot import MEXC_SPOT
-from tests.extra_frames import RECEIVED, Bench, damaged, extra_frames, instrument, refused
+from tests.extra_frames import NESTED, RECEIVED, Bench, damaged, extra_frames, instrument, refused
 
 SPOT = Bench(MEXC_SPOT, Listing([instrument("mexc", "spot", "BTC-USDT", "BTCUSDT")]), "BTC-USDT")
 DEALS = "spot@public.aggre.deals.v3.api.pb@100ms@BTCUSDT"
@@ -261,7 +261,10 @@ BODIES = [deal(), depth(), quote(), deal(tradeId="1X0")]
 
 
 @settings(max_examples=200, deadline=None)
-@given(channel=st.sampled_from(sorted(MEXC_SPOT.channels)), body=st.one_of(damaged(BODIES), st.binary(max_size=80)))
+@given(
+    channel=st.sampled_from(sorted([*MEXC_SPOT.channels, *MEXC_SPOT.polls])),
+    body=st.one_of(damaged(BODIES), st.binary(max_size=80)),
+)
 def test_damaged_frames_raise_nothing_but_bad_frame(channel: str, body: bytes) -> None:
     SPOT.survives(channel, body)
 
@@ -424,3 +427,9 @@ def test_a_polled_ticker() -> None:
 def test_the_rule_at_a_book_of_10(first: int, last: int, at_first: object, later: object) -> None:
     assert MEXC_SPOT.book_rule.first(10, first, last, None) == at_first
     assert MEXC_SPOT.book_rule.following(10, first, last, None) == later
+
+
+@pytest.mark.parametrize("body", NESTED, ids=range(len(NESTED)))
+def test_frames_that_nest_without_end_raise_nothing_but_bad_frame(body: bytes) -> None:
+    for channel in (*MEXC_SPOT.channels, *MEXC_SPOT.polls):
+        SPOT.survives(channel, body)

@@ -27,6 +27,7 @@ from services.shared.exchanges.declaration import (
     Verdict,
 )
 from services.shared.exchanges.numbers import check, levels, product, refuse, unsigned
+from services.shared.exchanges.shared_answers import UNREADABLE
 
 EXCHANGE = "bybit"
 WS_URL = "wss://stream.bybit.com"
@@ -54,7 +55,7 @@ def reader(data: type[T], topic: str) -> Callable[[RawFrame], wire.Push[T]]:
     def read(frame: RawFrame) -> wire.Push[T]:
         try:
             push = decode(frame.body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise BadFrame(f"not a frame of channel {frame.channel}: {error}") from None
         if not push.topic.startswith(topic):
             raise BadFrame(f"topic {push.topic!r} in a frame of channel {frame.channel}")
@@ -78,7 +79,7 @@ def answer_reader(result: type[T]) -> Callable[[RawFrame], tuple[T, int]]:
             if answer.retCode:
                 raise BadFrame(f"retCode {answer.retCode} in an answer of {frame.channel}: {answer.retMsg}")
             return decode_result(answer.result), answer.time
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise BadFrame(f"not an answer of {frame.channel}: {error}") from None
 
     return read
@@ -187,7 +188,7 @@ def parse_quotes(frame: RawFrame, listing: Listing) -> tuple[records.Quote, ...]
     symbol = symbol_of(d.s, frame, listing)
     try:
         bids, asks = _decode_side(d.b), _decode_side(d.a)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise BadFrame(f"b or a is not a list of [price, size]: {error}") from None
     if not bids or not asks:
         return ()

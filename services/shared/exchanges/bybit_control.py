@@ -8,6 +8,7 @@ import msgspec
 
 from schemas.errors import BadFrame
 from services.shared.exchanges.declaration import KeepAlive, Pong, Reply, StreamName
+from services.shared.exchanges.shared_answers import UNREADABLE
 
 _encode = msgspec.json.Encoder().encode
 _TOPIC = b'{"topic":"'
@@ -58,7 +59,7 @@ def sort(frame: bytes) -> StreamName | Reply | Pong:
                 raise BadFrame(f"topic is not UTF-8: {error}") from None
     try:
         found = _decode(frame)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise BadFrame(f"not a frame of Bybit: {error}") from None
     if found.topic is not None:
         return StreamName(found.topic)

@@ -21,7 +21,7 @@ from services.shared.exchanges.mexc_perp_streams import US, side
 from services.shared.exchanges.mexc_spot import EXCHANGE
 from services.shared.exchanges.mexc_spot_streams import BOOK_RULE
 from services.shared.exchanges.numbers import product
-from services.shared.exchanges.shared_answers import read_once
+from services.shared.exchanges.shared_answers import UNREADABLE, read_once
 
 MARKET = "perp"
 SNAPSHOT_LIMIT = 1_000
@@ -47,7 +47,7 @@ def answer_reader(data: type[T]) -> Callable[[RawFrame], T]:
             if answer.success is False or answer.code:
                 raise BadFrame(f"code {answer.code} in an answer of {frame.channel}: {answer.message}")
             return decode(frame.body if is_missing(answer.data) else answer.data)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise BadFrame(f"not an answer of {frame.channel}: {error}") from None
 
     return read

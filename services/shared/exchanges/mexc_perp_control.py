@@ -13,6 +13,7 @@ import msgspec
 
 from schemas.errors import BadFrame
 from services.shared.exchanges.declaration import KeepAlive, Notice, Pong, Reply, StreamName
+from services.shared.exchanges.shared_answers import UNREADABLE
 
 _encode = msgspec.json.Encoder().encode
 QUOTE_LEVELS = 5
@@ -83,7 +84,7 @@ def sort(frame: bytes) -> StreamName | Reply | Notice | Pong:
         if not channel.startswith("rs."):
             raise BadFrame(f"neither data nor an answer: {frame[:100]!r}")
         said = _decode_text(found.data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise BadFrame(f"not a frame of MEXC contracts: {error}") from None
     if channel == "rs.error" and _CLOSES in said:
         return Notice(said, reconnect=True)

@@ -19,6 +19,7 @@ from services.shared.exchanges.binance import symbol_of
 from services.shared.exchanges.declaration import Channel, Listing, Numbering, Parser
 from services.shared.exchanges.mexc_numbers import Rows, difference, is_missing, level_texts, signed, unsigned
 from services.shared.exchanges.numbers import check, contract_levels, product
+from services.shared.exchanges.shared_answers import UNREADABLE
 
 US = 1_000
 """Times are milliseconds, ours microseconds."""
@@ -37,7 +38,7 @@ def _reader(data: type[T], channel: str) -> Callable[[RawFrame, Listing], tuple[
     def read(frame: RawFrame, listing: Listing) -> tuple[wire.Push[T], Instrument]:
         try:
             push = decode(frame.body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise BadFrame(f"not a frame of channel {frame.channel}: {error}") from None
         if push.channel != channel:
             raise BadFrame(f"channel {push.channel!r} in a frame of channel {frame.channel}")

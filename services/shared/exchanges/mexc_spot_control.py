@@ -9,6 +9,7 @@ import msgspec
 
 from schemas.errors import BadFrame
 from services.shared.exchanges.declaration import KeepAlive, Pong, Reply, StreamName
+from services.shared.exchanges.shared_answers import UNREADABLE
 
 _encode = msgspec.json.Encoder().encode
 _STREAM = "spot@"
@@ -63,7 +64,7 @@ def _reply(frame: bytes) -> Reply | Pong:
     """Read an answer. A refusal has code 0 too: only the text that names the streams, and nothing else, confirms."""
     try:
         found = _decode(frame)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise BadFrame(f"not an answer of MEXC: {error}") from None
     if found.code == 0 and found.msg == "PONG":
         return Pong()

@@ -1,13 +1,35 @@
-"""An instrument list is read once, however many partitions it is filed in."""
+"""Reading answers: what may go wrong, and an instrument list read once, however many partitions it is filed in."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import TypeVar
 
+import msgspec
+
+from schemas.errors import BadFrame
 from schemas.frames import RawFrame
 from schemas.records import Instrument
 from services.shared.exchanges.declaration import Listing, Parser
+
+T = TypeVar("T")
+
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What a JSON decoder raises on bytes that are not what they should be; the last where they nest without end."""
+
+
+def answer_reader(answer: type[T]) -> Callable[[RawFrame], T]:
+    """Return a function that reads one REST answer. It raises BadFrame when the bytes are not that answer."""
+    decode = msgspec.json.Decoder(answer).decode
+
+    def read(frame: RawFrame) -> T:
+        try:
+            return decode(frame.body)
+        except UNREADABLE as error:
+            raise BadFrame(f"not an answer of {frame.channel}: {error}") from None
+
+    return read
 
 
 def read_once(make: Callable[[RawFrame], tuple[Instrument, ...]]) -> Parser:
