@@ -310,15 +310,14 @@ class MarketCollector:
         loop = asyncio.get_running_loop()
         start = loop.time()
         while True:
-            asked = [(item.symbol, _path(poll, item)) for item in self._chosen]
-            if not poll.per_symbol:
-                asked = [(subjects.ALL, poll.path)]
-            for index, (symbol, path) in enumerate(asked):
+            asked: list[Instrument | None] = [*self._chosen] if poll.per_symbol else [None]
+            for index, item in enumerate(asked):
                 await asyncio.sleep(start + index * poll.every_s / len(asked) - loop.time())
-                key = (poll.name, symbol)
+                key = (poll.name, subjects.ALL if item is None else item.symbol)
                 # While memory and spool are full nothing more is asked for than must be.
                 if key not in self._polling and not self._outbox.crowded:
                     self._polling.add(key)
+                    path = _path(poll, item)
                     done = partial(self._polled, poll, key, path)
                     self.rest.add(Priority.POLL, path, poll.weight, poll.name, done, retry=False)
             start += poll.every_s
@@ -340,5 +339,9 @@ class MarketCollector:
         counted[f"{key}.unknown"] = unknown
 
 
-def _path(poll: Poll, item: Instrument) -> str:
-    return poll.path.replace("{symbol}", quote(item.exchange_symbol, safe=""))
+def _path(poll: Poll, item: Instrument | None) -> str:
+    path = poll.path if item is None else poll.path.replace("{symbol}", quote(item.exchange_symbol, safe=""))
+    if "{end_ms}" in path:
+        now_ms = now_us() // 1_000
+        path = path.replace("{start_ms}", str(now_ms - round(poll.span_s * 1_000))).replace("{end_ms}", str(now_ms))
+    return path

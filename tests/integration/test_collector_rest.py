@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from aiohttp import WSMsgType, web
@@ -20,7 +21,7 @@ from services.collector.outbox import Outbox
 from services.collector.pacing import Budget
 from services.collector.settings import CollectorSettings
 from services.shared.exchanges.binance_perp import BINANCE_PERP
-from services.shared.exchanges.declaration import Market
+from services.shared.exchanges.declaration import Market, Poll
 from services.shared.runtime import logs
 from services.shared.runtime.http import Http
 
@@ -204,3 +205,19 @@ async def test_polls_go_through_every_symbol_and_a_refused_one_stops_nothing(
     symbols = [frame.symbol for frame in rig.frames("open_interest")]
     assert symbols[:4] == ["ETH-USDT-PERP", "BTC-USDT-PERP", "ETH-USDT-PERP", "BTC-USDT-PERP"]
     assert exchange.asked[1:4] == [f"{INTEREST}?symbol={name}USDT" for name in ("BTC", "ETH", "BTC")]
+
+
+async def test_a_poll_of_the_whole_market_is_asked_once_for_the_time_just_past(
+    exchange: Exchange, tmp_path: Path
+) -> None:
+    path = "/all?from={start_ms}&to={end_ms}"
+    whole = Poll("open_interest", ("open_interest",), path, 1, lambda *_: (), every_s=0.05, span_s=60)
+    market = replace(BINANCE_PERP, polls={**BINANCE_PERP.polls, whole.name: whole})
+    exchange.answers = {INFO: [listing("BTC", "ETH")], "/all": ["[]"]}
+    async with collecting(exchange, tmp_path, market, channels=("open_interest",)) as rig:
+        await rig.until(lambda: len(rig.frames("open_interest")) >= 2)
+    first, second = rig.frames("open_interest")[:2]
+    assert (first.symbol, second.symbol, second.number - first.number) == ("_all", "_all", 1), "in one partition only"
+    asked = [dict(parse_qsl(urlsplit(frame.request or "").query)) for frame in (first, second)]
+    assert [int(query["to"]) - int(query["from"]) for query in asked] == [60_000, 60_000]
+    assert int(asked[0]["to"]) * 1_000 <= (first.requested_at or 0) < int(asked[1]["to"]) * 1_000 + 999

@@ -103,7 +103,10 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """One REST endpoint. `path` with `{symbol}` is asked per instrument; `every_s` None means on demand only."""
+    """One REST endpoint. `path` with `{symbol}` is asked per instrument; `every_s` None means on demand only.
+
+    `{start_ms}` and `{end_ms}` in a path are the last `span_s` seconds at the time of asking, milliseconds UTC.
+    """
 
     name: str
     kinds: tuple[str, ...]
@@ -112,6 +115,7 @@ class Poll:
     parse: Parser
     every_s: float | None = None
     default: bool = True
+    span_s: float = 10_800
 
     @property
     def per_symbol(self) -> bool:
