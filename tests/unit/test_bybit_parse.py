@@ -391,7 +391,12 @@ def test_a_book_of_one_side_is_no_quote() -> None:
     assert PERP.parse("quotes", changed(QUOTE, a=[])) == []
 
 
-BODIES = [json.dumps(body).encode() for body in (TRADE, QUOTE, ticker_delta(markPrice="10.5", openInterest="3"))]
+ANSWERS = (
+    answer({"symbol": "BTCUSDT", "fundingRate": "-0.0001", "fundingRateTimestamp": "1786550400000"}),
+    answer({"symbol": "BTCUSDT", "buyRatio": "0.5", "sellRatio": "0.5", "timestamp": "1786550400000"}),
+)
+PUSHES = (TRADE, QUOTE, ticker_delta(markPrice="10.5", openInterest="3"))
+BODIES = [json.dumps(body).encode() for body in (*PUSHES, *ANSWERS)]
 
 
 @settings(max_examples=150, deadline=None)

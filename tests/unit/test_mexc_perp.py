@@ -337,10 +337,9 @@ def test_an_unknown_symbol_is_told_as_such() -> None:
         PERP.typed("trades", push("deal", [DEAL], "NOPE_USDT"))
 
 
-BODIES = [
-    json.dumps(body).encode()
-    for body in (push("deal", [DEAL]), push("depth", CHANGE), push("ticker", TICKER), push("depth.full", CHANGE))
-]
+SETTLED = {"resultList": [{"symbol": "BTC_USDT", "fundingRate": 1e-4, "settleTime": 1788336000000}]}
+PUSHES = (push("deal", [DEAL]), push("depth", CHANGE), push("ticker", TICKER), push("depth.full", CHANGE))
+BODIES = [json.dumps(body).encode() for body in (*PUSHES, CHANGE, {"success": True, "code": 0, "data": SETTLED})]
 
 
 @settings(max_examples=200, deadline=None)

@@ -257,7 +257,8 @@ def test_a_message_of_another_schema_is_refused(recordings: Path) -> None:
         refused(SPOT, name, head + length + moved)
 
 
-BODIES = [deal(), depth(), quote(), deal(tradeId="1X0")]
+BOOK = b'{"lastUpdateId":7,"bids":[["84270.00","0.5"]],"asks":[],"timestamp":1790281246176}'
+BODIES = [deal(), depth(), quote(), deal(tradeId="1X0"), BOOK]
 
 
 @settings(max_examples=200, deadline=None)
