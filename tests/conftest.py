@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+
+from services.shared.runtime import logs
+from services.shared.runtime.bus import Bus, connect
+from services.shared.runtime.provision import provision
+from services.shared.runtime.settings import Settings
+from tests.nats_server import NatsServer, run_nats
 
 ROOT = Path(__file__).parent.parent
 
@@ -25,3 +33,20 @@ def recordings() -> Path:
     if folder is None:
         pytest.skip(f"no recordings at {RECORDINGS}; set TAPELINE_RECORDINGS to the folder that holds them")
     return folder
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[NatsServer]:
+    """A real nats-server of the test's own."""
+    with run_nats(tmp_path / "nats") as running:
+        yield running
+
+
+@pytest.fixture
+async def bus(server: NatsServer) -> AsyncIterator[Bus]:
+    """A connection to `server`, with every stream and bucket in place."""
+    settings = Settings.load(nats_url=server.url)
+    made = await connect(settings, "test", logs.configure(settings, "test"), asyncio.Event())
+    await provision(made)
+    yield made
+    await made.close()

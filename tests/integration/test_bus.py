@@ -3,36 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from schemas import streams
 from schemas.errors import Broken, Busy, Overtaken
-from services.shared.runtime import logs
-from services.shared.runtime.bus import EXPECTED_SUBJECT_SEQUENCE, MAX_BATCH, Bus, Outgoing, connect
+from services.shared.runtime.bus import EXPECTED_SUBJECT_SEQUENCE, MAX_BATCH, Bus, Outgoing
 from services.shared.runtime.provision import provision
 from services.shared.runtime.reader import Incoming, Reader
-from services.shared.runtime.settings import Settings
-from tests.nats_server import NatsServer, run_nats
+from tests.nats_server import NatsServer
 
 CHECKPOINT = "checkpoint.normaliser.00"
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> object:
-    with run_nats(tmp_path / "nats") as running:
-        yield running
-
-
-@pytest.fixture
-async def bus(server: NatsServer) -> AsyncIterator[Bus]:
-    settings = Settings.load(nats_url=server.url)
-    made = await connect(settings, "test", logs.configure(settings, "test"), asyncio.Event())
-    await provision(made)
-    yield made
-    await made.close()
 
 
 def raw(*bodies: bytes, part: int = 0) -> list[Outgoing]:

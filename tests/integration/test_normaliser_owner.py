@@ -4,41 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
-
-import pytest
 
 from schemas import frames, streams, subjects
 from schemas.frames import RawFrame
 from services.normaliser.owner import CHECKPOINT_COPY, Owner
 from services.normaliser.publisher import Publisher
 from services.normaliser.settings import NormaliserSettings
-from services.shared.runtime import logs
-from services.shared.runtime.bus import Bus, Outgoing, connect
-from services.shared.runtime.provision import provision
+from services.shared.runtime.bus import Bus, Outgoing
 from services.shared.runtime.reader import Reader
 from services.shared.runtime.ring import Ring, oldest_unstored_of_md
-from tests.nats_server import NatsServer, run_nats
 from tests.normaliser_rig import exchange_info, trade
 
 SYMBOL = "BTC-USDT-PERP"
 PART = subjects.partition("binance", "perp", SYMBOL)
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[NatsServer]:
-    with run_nats(tmp_path / "nats") as running:
-        yield running
-
-
-@pytest.fixture
-async def bus(server: NatsServer) -> AsyncIterator[Bus]:
-    settings = NormaliserSettings.load(nats_url=server.url)
-    made = await connect(settings, "test", logs.configure(settings, "test"), asyncio.Event())
-    await provision(made)
-    yield made
-    await made.close()
 
 
 class Running:
@@ -123,8 +101,10 @@ async def test_a_checkpoint_that_md_has_discarded_is_found_in_its_copy(bus: Bus)
     assert await trade_ids(bus, 20) == list(range(1, 21))
     stored = await bus.last_of(streams.MD, subjects.checkpoint(PART))
     assert stored is not None
-    while (await bus.saved(streams.BOOKS, f"{PART:02d}")).get(CHECKPOINT_COPY) != stored.body:
-        await asyncio.sleep(0.05)  # it is copied when there is nothing else to do
+    watcher = await (await bus.bucket(streams.BOOKS)).watch(f"{PART:02d}.{CHECKPOINT_COPY}")
+    async for entry in watcher:  # it is copied when there is nothing else to do
+        if entry is not None and entry.value == stored.body:
+            break
     await running.kill()
     await bus.js.purge_stream(streams.MD.name, subject=subjects.checkpoint(PART))
     assert await bus.last_of(streams.MD, subjects.checkpoint(PART)) is None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -12,28 +11,11 @@ import pytest
 from schemas import streams, subjects
 from schemas.errors import Busy, Overtaken
 from services.normaliser.publisher import Publisher
-from services.shared.runtime import logs
-from services.shared.runtime.bus import EXPECTED_SUBJECT_SEQUENCE, Bus, Outgoing, connect
+from services.shared.runtime.bus import EXPECTED_SUBJECT_SEQUENCE, Bus, Outgoing
 from services.shared.runtime.provision import provision
 from services.shared.runtime.ring import Ring, oldest_unstored_of_md
-from services.shared.runtime.settings import Settings
 from services.storage_batcher.entry import Entry, encode
-from tests.nats_server import NatsServer, run_nats
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> object:
-    with run_nats(tmp_path / "nats") as running:
-        yield running
-
-
-@pytest.fixture
-async def bus(server: NatsServer) -> AsyncIterator[Bus]:
-    settings = Settings.load(nats_url=server.url)
-    made = await connect(settings, "test", logs.configure(settings, "test"), asyncio.Event())
-    await provision(made)
-    yield made
-    await made.close()
+from tests.nats_server import NatsServer
 
 
 @pytest.fixture

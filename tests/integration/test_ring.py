@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from schemas import streams, subjects
-from services.shared.runtime import logs
-from services.shared.runtime.bus import Bus, Outgoing, connect
+from services.shared.runtime.bus import Bus, Outgoing
 from services.shared.runtime.provision import provision
 from services.shared.runtime.ring import Ring, oldest_unread_of_raw, oldest_unstored_of_md
-from services.shared.runtime.settings import Settings
 from services.storage_batcher import entry
 from tests.ledger import compare
-from tests.nats_server import NatsServer, run_nats
+from tests.nats_server import NatsServer
 from tests.pipeline import at_rest, run_pipeline, until
 
 MIB = 1024**2
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[NatsServer]:
-    with run_nats(tmp_path / "nats") as running:
-        yield running
-
-
-@pytest.fixture
-async def bus(server: NatsServer) -> AsyncIterator[Bus]:
-    settings = Settings.load(nats_url=server.url)
-    made = await connect(settings, "test", logs.configure(settings, "test"), asyncio.Event())
-    await provision(made, {"RAW": 2 * MIB, "MD": 2 * MIB})
-    yield made
-    await made.close()
+async def small(bus: Bus) -> Bus:
+    """A bus whose rings hold 2 MiB."""
+    await provision(bus, {"RAW": 2 * MIB, "MD": 2 * MIB})
+    return bus
 
 
 async def publish(bus: Bus, subject: str, count: int) -> None:
@@ -52,43 +40,43 @@ def stored(state: str, first: int, last: int) -> bytes:
     return entry.encode(made)
 
 
-async def test_raw_is_held_back_by_its_slowest_partition(bus: Bus) -> None:
-    ring = Ring(bus, streams.RAW, oldest_unread_of_raw, 0, bus.log)
-    await publish(bus, subjects.raw("binance", "perp", "trades", "X-USDT-PERP", 3), 100)
+async def test_raw_is_held_back_by_its_slowest_partition(small: Bus) -> None:
+    ring = Ring(small, streams.RAW, oldest_unread_of_raw, 0, small.log)
+    await publish(small, subjects.raw("binance", "perp", "trades", "X-USDT-PERP", 3), 100)
     assert await ring.has_room(0), "there is room"
-    await publish(bus, subjects.raw("binance", "perp", "trades", "X-USDT-PERP", 3), 200)
+    await publish(small, subjects.raw("binance", "perp", "trades", "X-USDT-PERP", 3), 200)
     assert not await ring.has_room(0), "nobody has read anything"
-    first, last = await bus.bounds(streams.RAW)
-    await bus.publish_batch([Outgoing(subjects.checkpoint(3), b'{"raw_sequence":%d,"done":0}' % last)])
+    first, last = await small.bounds(streams.RAW)
+    await small.publish_batch([Outgoing(subjects.checkpoint(3), b'{"raw_sequence":%d,"done":0}' % last)])
     assert await ring.has_room(0)
-    await bus.publish_batch([Outgoing(subjects.checkpoint(4), b'{"raw_sequence":1,"done":0}')])
+    await small.publish_batch([Outgoing(subjects.checkpoint(4), b'{"raw_sequence":1,"done":0}')])
     assert await ring.has_room(0), "a partition with nothing to read needs nothing"
 
     def passed(sequence: int) -> Outgoing:
         return Outgoing(subjects.checkpoint(3), b'{"raw_sequence":%d,"done":0}' % sequence)
 
-    await bus.publish_batch([passed(first)])
+    await small.publish_batch([passed(first)])
     assert not await ring.has_room(0)
-    await bus.publish_batch([passed(first + (last - first) * 15 // 100)])
+    await small.publish_batch([passed(first + (last - first) * 15 // 100)])
     assert not await ring.has_room(0), "it is not clear yet"
-    await bus.publish_batch([passed(first + (last - first) * 30 // 100)])
+    await small.publish_batch([passed(first + (last - first) * 30 // 100)])
     assert await ring.has_room(0)
 
 
-async def test_md_is_held_back_by_the_slowest_table(bus: Bus) -> None:
-    ring = Ring(bus, streams.MD, oldest_unstored_of_md, 0, bus.log)
-    await publish(bus, "md.trade.binance.perp.X", 300)
+async def test_md_is_held_back_by_the_slowest_table(small: Bus) -> None:
+    ring = Ring(small, streams.MD, oldest_unstored_of_md, 0, small.log)
+    await publish(small, "md.trade.binance.perp.X", 300)
     assert not await ring.has_room(0)
-    first, last = await bus.bounds(streams.MD)
-    await bus.save(streams.BATCHES, "trades.all", stored("stored", first, last))
+    first, last = await small.bounds(streams.MD)
+    await small.save(streams.BATCHES, "trades.all", stored("stored", first, last))
     assert await ring.has_room(0)
-    await bus.save(streams.BATCHES, "trades.all", stored("writing", first + 1, last))
+    await small.save(streams.BATCHES, "trades.all", stored("writing", first + 1, last))
     assert not await ring.has_room(0), "a batch that is being written is not stored yet"
 
 
-async def test_what_was_known_stands_while_nats_does_not_answer(bus: Bus, server: NatsServer) -> None:
-    ring = Ring(bus, streams.MD, oldest_unstored_of_md, 0, bus.log)
-    await publish(bus, "md.trade.binance.perp.X", 300)
+async def test_what_was_known_stands_while_nats_does_not_answer(small: Bus, server: NatsServer) -> None:
+    ring = Ring(small, streams.MD, oldest_unstored_of_md, 0, small.log)
+    await publish(small, "md.trade.binance.perp.X", 300)
     assert not await ring.has_room(0)
     server.kill()
     assert not await ring.has_room(0)
