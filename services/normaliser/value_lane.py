@@ -20,7 +20,8 @@ Key = tuple[int, str]
 """When it was said, on the exchange's clock, and all else that tells it apart."""
 
 _REMEMBERED_US = 10_000_000
-_REMEMBERED = 4_096
+_REMEMBERED = 2_048
+"""Of each connection and of what was told; a saved state stays well below what a key-value store takes."""
 
 
 class ValueLane(Lane):

@@ -259,3 +259,12 @@ def test_a_stream_of_the_whole_market_tells_every_instruments_records_once(rig: 
     rig.session("closed", at=4, on="B", reason="bye")
     [gap] = [item for item in rig.session("subscribed", "liquidations", at=5, on="C") if item["_to"] == "gap"]
     assert (gap["symbol"], gap["kind"]) == ("_all", "liquidation")
+
+
+def test_what_is_remembered_of_unnumbered_trades_is_bounded(rig: OtherRig) -> None:
+    rig.session("subscribed", "unnumbered", at=1)
+    rows = [trade(5, price=str(number)) for number in range(5_000)]
+    for start in range(0, 5_000, 1_000):
+        assert len(rig.say("unnumbered", "trade", *rows[start : start + 1_000], at=2)) == 1_000
+    [unit] = [key for key in rig.core.units() if key.endswith(rig.symbol)]
+    assert len(rig.core.save(unit)) < 100_000
