@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
 from schemas import frames as raw_frames
 from schemas import subjects
 from services.normaliser.core import PartitionCore
@@ -144,3 +147,86 @@ def test_liquidations_of_a_whole_market_are_told_by_instrument() -> None:
         ("md.liquidation", SYMBOL, "0.03", "sell"),
         ("md.liquidation", "ETH-USDT-PERP", "0.03", "sell"),
     ]
+
+
+class Truth:
+    """The book as the exchange has it: (price in tenths -> contracts) a side, and the number it is at."""
+
+    def __init__(self) -> None:
+        self.bids = {990 - step: 10 for step in range(3)}
+        self.asks = {1010 + step: 10 for step in range(3)}
+        self.sequence = 1_000
+        self.states: dict[int, tuple[list[list[str]], list[list[str]]]] = {}
+        self.keep()
+
+    def keep(self) -> None:
+        self.states[self.sequence] = (self.levels(self.bids, best_last=True), self.levels(self.asks, best_last=False))
+
+    @staticmethod
+    def levels(side: dict[int, int], *, best_last: bool) -> list[list[str]]:
+        prices = sorted(side, reverse=best_last)
+        return [[f"{price / 10:.1f}", f"{side[price] / 100:.2f}", str(side[price])] for price in prices]
+
+    @staticmethod
+    def wire(side: dict[int, int]) -> list[list[str]]:
+        return [[f"{price / 10:.1f}", str(size), "0", "1"] for price, size in side.items()]
+
+    def move(self, bids: dict[int, int], asks: dict[int, int], step: int) -> dict[str, Any]:
+        """Change some levels, and return the arguments of the frame that says so."""
+        previous = self.sequence
+        self.sequence += step
+        for side, changed in ((self.bids, bids), (self.asks, asks)):
+            side.update(changed)
+            for price in [price for price, size in side.items() if not size]:
+                del side[price]
+        self.keep()
+        told = {"bids": self.wire(bids), "asks": self.wire(asks)}
+        return {"sequence": self.sequence, "previous": previous, **told}
+
+
+# Fewer prices a side than levels are published: every published book is whole.
+_BIDS = st.dictionaries(st.integers(983, 1000), st.integers(0, 50), max_size=4)
+_ASKS = st.dictionaries(st.integers(1001, 1018), st.integers(0, 50), max_size=4)
+_MOVES = st.lists(
+    st.tuples(_BIDS, _ASKS, st.integers(1, 500), st.sampled_from(["told", "told", "told", "lost", "twice"])),
+    min_size=20,
+    max_size=60,
+)
+
+
+# Without shrinking, which takes minutes for lists of changes and tells little more.
+@settings(max_examples=60, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+@given(_MOVES)
+def test_whatever_is_lost_or_doubled_every_published_book_is_the_exchanges(moves: list[Any]) -> None:
+    okx, truth = Okx(), Truth()
+    told: list[dict[str, Any]] = []
+
+    def begin() -> None:
+        sides = {"bids": truth.wire(truth.bids), "asks": truth.wire(truth.asks)}
+        told.extend(okx.book(truth.sequence, -1, whole=True, **sides))
+
+    begin()
+    lost: list[tuple[int, int]] = []
+    """What the exchange's numbers say was lost: from behind the last change told to the end of the last one lost."""
+    last_told, open_from = truth.sequence, None
+    for bids, asks, step, fate in moves:
+        change = truth.move(bids, asks, step)
+        if fate == "lost":
+            open_from = last_told if open_from is None else open_from
+            continue
+        if open_from is not None:
+            lost.append((open_from + 1, change["previous"]))
+            open_from = None
+        last_told = change["sequence"]
+        for _ in range(2 if fate == "twice" else 1):
+            told += okx.book(**change)
+        if okx.core.take_resyncs():
+            begin()
+    assert [gap[2:] for gap in gaps([item for item in told if item.get("kind") == "book_change"])] == lost
+    for item in told:
+        if item["_to"] == "md.orderbook":
+            assert (item["bids"], item["asks"]) == truth.states[item["sequence"]]
+        elif item["_to"] == "md.book_change":
+            assert truth.states.keys() >= {item["last_sequence"], item["previous_sequence"]}
+    numbers = [item["last_sequence"] for item in told if item["_to"] == "md.book_change"]
+    assert numbers == sorted(set(numbers))
