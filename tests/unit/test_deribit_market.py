@@ -183,4 +183,8 @@ def test_what_is_collected_by_default() -> None:
         "ticker",
         "volatility_index",
     ]
-    assert [poll.name for poll in PERP.polls.values() if poll.every_s is not None] == ["instruments"]
+    assert [poll.name for poll in PERP.polls.values() if poll.every_s is not None] == ["instruments", "funding"]
+    funding = PERP.polls["funding"]
+    assert funding.path.endswith("instrument_name={symbol}&start_timestamp={start_ms}&end_timestamp={end_ms}")
+    assert funding.every_s is not None
+    assert funding.span_s > 3_600 + funding.every_s, "each hour is asked for more than once"

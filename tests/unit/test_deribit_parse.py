@@ -324,15 +324,14 @@ def test_a_volatility_index_is_filed_under_its_perpetual() -> None:
     ]
 
 
-def test_settled_funding_is_of_an_hour() -> None:
-    row = '{"timestamp":1569891600000,"interest_1h":-4.739622041017375e-7,"interest_8h":1,"index_price":8222.87}'
-    assert told("funding", f'{{"jsonrpc":"2.0","result":[{row}]}}'.encode()) == [
-        {
-            "_kind": "funding_rate",
-            **head(source="stamp", at=1_569_891_600_000),
-            "rate": "-0.000000473962204102",
-            "rate_kind": "settled",
-        }
+def test_settled_funding_is_of_an_hour_oldest_first() -> None:
+    rows = [
+        f'{{"timestamp":{at},"interest_1h":{rate},"interest_8h":1,"index_price":8222.87,"prev_index_price":8305.72}}'
+        for at, rate in ((1_569_895_200_000, "0.0"), (1_569_891_600_000, "-4.739622041017375e-7"))
+    ]
+    assert told("funding", f'{{"jsonrpc":"2.0","result":[{",".join(rows)}]}}'.encode()) == [
+        {"_kind": "funding_rate", **head(source="stamp", at=at), "rate": rate, "rate_kind": "settled"}
+        for at, rate in ((1_569_891_600_000, "-0.000000473962204102"), (1_569_895_200_000, "0.0"))
     ]
 
 

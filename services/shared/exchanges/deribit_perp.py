@@ -77,6 +77,8 @@ _POLLS = [
         f"{deribit_rest.PUBLIC}/get_funding_rate_history?instrument_name={{symbol}}{deribit_rest.RANGE}",
         weight=1,
         parse=deribit_rest.parse_funding,
+        every_s=600,
+        span_s=6 * 3_600,
     ),
 ]
 

@@ -1,4 +1,4 @@
-"""Deribit's REST answers to records and books. All are asked on demand: what is live comes over the WebSocket."""
+"""Deribit's REST answers to records and books. Most are asked on demand: what is live comes over the WebSocket."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ INSTRUMENTS_WEIGHT = 200
 BOOK_LIMIT = 1_000
 
 RANGE = "&start_timestamp={start_ms}&end_timestamp={end_ms}"
-"""Behind the path of an answer about a time: whoever asks puts the milliseconds in."""
+"""Behind the path of an answer about a time."""
 
 T = TypeVar("T")
 _encode = msgspec.json.Encoder().encode
@@ -74,7 +74,7 @@ def parse_trades(frame: RawFrame, listing: Listing) -> tuple[records.Trade, ...]
 
 
 def parse_funding(frame: RawFrame, listing: Listing) -> tuple[records.FundingRate, ...]:
-    """Parse `get_funding_rate_history`: what was paid in each hour, stamped at its end, for one hour.
+    """Parse `get_funding_rate_history`: what was paid in each hour, stamped at its end; oldest first.
 
     The answer names no instrument: the frame is filed under the one it was asked for.
     """
@@ -91,7 +91,7 @@ def parse_funding(frame: RawFrame, listing: Listing) -> tuple[records.FundingRat
             rate=statistic(row.interest_1h, "interest_1h", signed=True),
             rate_kind="settled",
         )
-        for row in _read_funding(frame)
+        for row in sorted(_read_funding(frame), key=lambda row: row.timestamp)
     )
 
 
