@@ -102,9 +102,10 @@ class Simulator(Process):
             assert answer.status == 200
 
     async def status_of(self, market: str) -> dict[str, Any]:
-        """What the simulator says of one market."""
+        """What the simulator says of one market of Binance."""
         status = await asyncio.to_thread(get_json, f"http://{self.base}/simulator/status")
-        [found] = [entry for entry in status["markets"] if entry["market"] == market]
+        ours = ("binance", market)
+        [found] = [entry for entry in status["markets"] if (entry["exchange"], entry["market"]) == ours]
         return dict(found)
 
     async def until_finished(self, market: str) -> dict[str, Any]:
