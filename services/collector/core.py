@@ -133,7 +133,7 @@ class Link:
         self._heard_us = now_us
         try:
             found = self._sort(body)
-        except BadFrame:
+        except (BadFrame, RecursionError):  # the latter: JSON that nests without end
             found = None
         if type(found) is StreamName:
             target = self._targets.get(found.name)

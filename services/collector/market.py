@@ -340,8 +340,4 @@ class MarketCollector:
 
 
 def _path(poll: Poll, item: Instrument | None) -> str:
-    path = poll.path if item is None else poll.path.replace("{symbol}", quote(item.exchange_symbol, safe=""))
-    if "{end_ms}" in path:
-        now_ms = now_us() // 1_000
-        path = path.replace("{start_ms}", str(now_ms - round(poll.span_s * 1_000))).replace("{end_ms}", str(now_ms))
-    return path
+    return poll.filled(quote(item.exchange_symbol, safe="") if item is not None else "", now_us() // 1_000)

@@ -22,6 +22,7 @@ from schemas.records import Instrument
 from services.shared.exchanges.declaration import Ask, BookSnapshot, Channel, Listing, Market, Parser, Poll, Reply
 from services.shared.exchanges.declaration import StreamName as DataOf
 from services.shared.exchanges.registry import MARKETS
+from services.shared.runtime.clock import now_us
 from services.shared.runtime.http import Http
 from services.shared.runtime.ws import Socket, open_socket
 
@@ -95,7 +96,7 @@ class Check:
         self, http: Http, poll: Poll, item: Instrument | None
     ) -> Sequence[records.Record | BookSnapshot] | None:
         """Ask one endpoint once and parse its answer."""
-        path = poll.path.replace("{symbol}", quote(item.exchange_symbol, safe="") if item else "")
+        path = poll.filled(quote(item.exchange_symbol, safe="") if item else "", now_us() // 1_000)
         try:
             answer = await http.get(self.rest_url.rstrip("/") + path)
         except Busy as error:
@@ -118,7 +119,7 @@ class Check:
         first = body[:200].decode(errors="replace")
         try:
             found = parse(frame, self.listing)
-        except BadFrame as error:
+        except (BadFrame, RecursionError) as error:
             self.add(kind, name, f"not parsed: {error}", ok=False, first=first)
             return None
         kinds = sorted({getattr(type(item), "KIND", "book snapshot") for item in found}) or ["nothing"]
@@ -144,7 +145,7 @@ class Check:
         def take(body: bytes, received_at: int) -> None:
             try:
                 about = self.market.sort(body)
-            except BadFrame:
+            except (BadFrame, RecursionError):
                 return
             if isinstance(about, Ask):
                 answers.put_nowait(about.answer)

@@ -108,6 +108,8 @@ class PartitionCore:
                     self._frame(frame)
                 except BadFrame as error:
                     self._refuse(error, subject, frame.body, frame)
+                except RecursionError:
+                    self._refuse(BadFrame("it nests too deeply to be read"), subject, frame.body, frame)
         except BadFrame as error:
             self._refuse(error, subject, body, None)
         tray, desk.tray = desk.tray, []

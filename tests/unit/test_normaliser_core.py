@@ -156,3 +156,11 @@ def test_polled_rows_come_out_once_by_the_exchanges_stamp() -> None:
         ("md.lsr_all_account", 2_000_000),
         ("md.lsr_all_account", 3_000_000),
     ]
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"stream":"btcusdt@aggTrade","data":' + b'{"a":' * 100_000])
+def test_a_frame_that_nests_without_end_is_refused_and_the_next_is_read(body: bytes) -> None:
+    rig = Rig()
+    found = rig.ws("trades", body, at=1)
+    assert [item["_to"] for item in found] == ["dead.normaliser"]
+    assert kinds(rig.trade(1, at=2)) == ["md.trade"]

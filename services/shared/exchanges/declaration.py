@@ -122,6 +122,12 @@ class Poll:
         """Whether each instrument is asked for on its own."""
         return "{symbol}" in self.path
 
+    def filled(self, symbol: str, now_ms: int) -> str:
+        """Return the path to ask for; `symbol` is the exchange's own, percent-encoded where it needs it."""
+        start_ms = now_ms - round(self.span_s * 1_000)
+        path = self.path.replace("{symbol}", symbol)
+        return path.replace("{start_ms}", str(start_ms)).replace("{end_ms}", str(now_ms))
+
 
 class Reply(NamedTuple):
     """The exchange's answer to a subscription: `error` is None when it was accepted.

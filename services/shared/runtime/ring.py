@@ -113,8 +113,10 @@ class Ring:
         except Busy:
             return
         self._published = 0
-        if self.near_tail != was:
-            self._log.warning("ring_near_tail" if self.near_tail else "ring_clear", name=self._stream.name)
+        if self.near_tail and not was:
+            self._log.warning("ring_near_tail", name=self._stream.name)
+        elif was and not self.near_tail:
+            self._log.info("ring_clear", name=self._stream.name)
 
     async def _is_near(self) -> bool:
         state, self._size = await self._bus.fill(self._stream)
