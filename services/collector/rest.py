@@ -154,7 +154,7 @@ class Rest:
         metrics.REQUESTS_SENT.labels(market.exchange, market.market, request.name).inc()
         request.attempts += 1
         try:
-            answer = await self._http.get(self._base + request.path)
+            answer = await self._http.get(self._base + request.path, self._market.headers)
         except Busy as error:
             await self._failed(request, str(error), source)
             return

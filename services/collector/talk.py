@@ -150,7 +150,11 @@ class Talk:
     async def _send(self, message: bytes) -> None:
         async with self._sending:
             await self._wait_for_room()
-            await self._socket.send(message)
+            await self._put(message)
+
+    async def _put(self, message: bytes) -> None:
+        stamp = self._market.stamp
+        await self._socket.send(stamp(message, now_us() // 1_000) if stamp is not None else message)
 
     async def _wait_for_room(self) -> None:
         while wait := self._messages.wait_us(1, monotonic_us()):  # noqa: ASYNC110 - it is time that is waited for
@@ -171,7 +175,7 @@ class Talk:
             number = next(self._ids)
             question = self._questions.ask(number, names, subscribing=subscribing)
             answered = self._answers[number] = asyncio.get_running_loop().create_future()
-            await self._socket.send(message(names, number))
+            await self._put(message(names, number))
         try:
             await asyncio.wait_for(answered, self._settings.ack_timeout_s)
         except TimeoutError:

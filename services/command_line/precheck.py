@@ -98,7 +98,7 @@ class Check:
         """Ask one endpoint once and parse its answer."""
         path = poll.filled(quote(item.exchange_symbol, safe="") if item else "", now_us() // 1_000)
         try:
-            answer = await http.get(self.rest_url.rstrip("/") + path)
+            answer = await http.get(self.rest_url.rstrip("/") + path, self.market.headers)
         except Busy as error:
             self.add("REST", poll.name, str(error), ok=False)
             return None
@@ -134,7 +134,7 @@ class Check:
         refused: dict[str, str] = {}
         url = self.ws_url.rstrip("/") + self.market.routes[route]
         try:
-            socket = await open_socket(url, OPEN_WITHIN_S)
+            socket = await open_socket(url, OPEN_WITHIN_S, self.market.headers)
         except (Busy, Broken) as error:
             for channel in streams.values():
                 self.add("WebSocket", channel.name, f"{url}: {error}", ok=False)
@@ -188,7 +188,8 @@ class Check:
         for start in range(0, len(names), most):
             number = next(numbers)
             asked[number] = names[start : start + most]
-            await socket.send(market.subscribe(asked[number], number))
+            message = market.subscribe(asked[number], number)
+            await socket.send(market.stamp(message, now_us() // 1_000) if market.stamp else message)
             await asyncio.sleep(pause)
         keep = market.keep_alive
         while True:

@@ -518,3 +518,13 @@ def test_mutated_recorded_frames_raise_only_bad_frame(data: st.DataObject) -> No
         parser(raw_frame(market, frame.channel, frame.symbol, body), known)
     except BadFrame:
         pass
+
+
+def test_a_control_message_carries_the_time_of_sending_in_seconds() -> None:
+    for market in MARKETS.values():
+        name = next(channel.stream("BTC_USDT") for channel in market.channels.values())
+        plain = market.subscribe([name], 7)
+        assert market.stamp is not None
+        stamped = json.loads(market.stamp(plain, 1_700_000_000_123))
+        assert stamped == {"time": 1_700_000_000, **json.loads(plain)}
+        assert market.headers == {"X-Gate-Size-Decimal": "1"}

@@ -226,5 +226,9 @@ class Market:
     starter: Sequence[str] = field(default=())
     """The symbols (ours) of the universe `starter`."""
     keep_alive: KeepAlive | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Sent along when a connection is opened and with each request."""
+    stamp: Callable[[bytes, int], bytes] | None = None
+    """Puts the time of sending (milliseconds UTC) into a control message, where the exchange asks for it."""
     greeting: Sequence[bytes] = ()
     """Messages sent right after the connection is open, before any subscription."""

@@ -42,12 +42,12 @@ class Http:
         if self._session is not None:
             await self._session.close()
 
-    async def get(self, url: str) -> Answer:
+    async def get(self, url: str, headers: Mapping[str, str] | None = None) -> Answer:
         """Ask for a URL that is already percent-encoded. Raises Busy when no answer comes."""
         assert self._session is not None
         requested_at = now_us()
         try:
-            async with self._session.get(URL(url, encoded=True), allow_redirects=False) as response:
+            async with self._session.get(URL(url, encoded=True), headers=headers, allow_redirects=False) as response:
                 body = await response.read()
                 return Answer(response.status, response.headers, body, requested_at, now_us())
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

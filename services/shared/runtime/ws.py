@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
@@ -63,7 +63,9 @@ class Socket:
         self._connection.transport.abort()
 
 
-async def open_socket(url: str, timeout_s: float, compression: bool = False) -> Socket:
+async def open_socket(
+    url: str, timeout_s: float, headers: Mapping[str, str] | None = None, compression: bool = False
+) -> Socket:
     """Open a connection. Raises Busy when it cannot be opened now, Broken when the address can never be."""
     try:
         connection = await connect(
@@ -76,6 +78,7 @@ async def open_socket(url: str, timeout_s: float, compression: bool = False) -> 
             max_size=MAX_FRAME_BYTES,
             max_queue=_QUEUE_FRAMES,
             user_agent_header="tapeline",
+            additional_headers=dict(headers or {}),
         )
     except InvalidURI as error:
         raise Broken(f"{url!r} is not a WebSocket address: {error}") from None
