@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from schemas import json_schema, tables
+from schemas import json_schema, records, tables
 from services.collector.settings import CollectorSettings
 from services.command_line.settings import PipelineSettings
 from services.embedded_clickhouse.settings import EmbeddedClickhouseSettings
 from services.exchange_simulator.settings import SimulatorSettings
 from services.normaliser.settings import NormaliserSettings
+from services.shared.exchanges.declaration import Market
+from services.shared.exchanges.registry import MARKETS
 from services.shared.runtime.flags import default_text
 from services.shared.runtime.settings import Settings
 from services.storage_batcher.settings import StorageBatcherSettings
@@ -78,11 +80,37 @@ def _kept(table: tables.Table) -> str:
     return "1 day" if found[1] == "1" else f"{found[1]} days"
 
 
+def kinds_block() -> str:
+    """Return the README's table of what is collected: a kind of record by exchange market."""
+    kinds = [record.KIND for record in records.MARKET_RECORDS if record is not records.Connection]
+    lines = [f"| | {' | '.join(f'{exchange} {market}' for exchange, market in MARKETS)} |"]
+    lines.append(f"|---|{'---|' * len(MARKETS)}")
+    for kind in kinds:
+        cells = [" ".join(_sources(market, kind)) or "not offered" for market in MARKETS.values()]
+        lines.append(f"| {kind} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _sources(market: Market, kind: str) -> list[str]:
+    """Return the streams and endpoints that a market's records of one kind come from."""
+    if kind == records.OrderBook.KIND:
+        kind = records.BookChange.KIND  # a book is made of its changes
+    streams = [channel.stream("SYMBOL") for channel in market.channels.values() if kind in channel.kinds]
+    if len(streams) > 1:
+        streams = [f"{streams[0]} and {len(streams) - 1} more"]
+    polls = [poll.path.partition("?")[0] for poll in market.polls.values() if kind in poll.kinds]
+    if kind in market.instruments.kinds:
+        polls.append(market.instruments.path.partition("?")[0])
+    return [f"`{source}`" for source in (*streams, *dict.fromkeys(polls))]
+
+
 def readme() -> str:
     """Return README.md with its generated blocks made anew."""
     text = README.read_text()
-    pattern = re.compile(r"(<!-- generated: tables -->\n).*?(<!-- end -->)", re.DOTALL)
-    return pattern.sub(lambda match: f"{match[1]}{tables_block()}\n{match[2]}", text)
+    for name, block in (("tables", tables_block()), ("kinds", kinds_block())):
+        pattern = re.compile(rf"(<!-- generated: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+        text = pattern.sub(lambda match, block=block: f"{match[1]}{block}\n{match[2]}", text)  # type: ignore[misc]
+    return text
 
 
 def main() -> None:
