@@ -95,7 +95,9 @@ def _sources(market: Market, kind: str) -> list[str]:
     """Return the streams and endpoints that a market's records of one kind come from."""
     if kind == records.OrderBook.KIND:
         kind = records.BookChange.KIND  # a book is made of its changes
-    streams = [channel.stream("SYMBOL") for channel in market.channels.values() if kind in channel.kinds]
+    streams = [
+        channel.stream("SYMBOL") or channel.name for channel in market.channels.values() if kind in channel.kinds
+    ]
     if len(streams) > 1:
         streams = [f"{streams[0]} and {len(streams) - 1} more"]
     polls = [poll.path.partition("?")[0] for poll in market.polls.values() if kind in poll.kinds]
