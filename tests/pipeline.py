@@ -62,9 +62,10 @@ class Pipeline:
         def written() -> Any:
             self.check()
             try:
-                return json.loads((self.data_dir / "pipeline.json").read_text())
+                found = json.loads((self.data_dir / "pipeline.json").read_text())
             except (OSError, ValueError):
                 return None
+            return found if found["pid"] == self.process.pid else None
 
         found: dict[str, Any] = until(written, f"the pipeline comes up; see {self.output}")
         return found

@@ -48,6 +48,7 @@ def owned(data_dir: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise Broken(f"data directory {data_dir} is in use by another `tapeline up`") from None
+        (data_dir / FILE_NAME).unlink(missing_ok=True)  # left by one that was killed: its addresses are nobody's now
         yield
         (data_dir / FILE_NAME).unlink(missing_ok=True)
     finally:

@@ -412,5 +412,7 @@ def test_damaged_frames_raise_nothing_but_bad_frame(channel: str, data: st.DataO
 @given(st.binary(max_size=60), st.sampled_from([*DERIBIT["perp"].channels, *DERIBIT["perp"].polls]))
 def test_random_bytes_raise_nothing_but_bad_frame(body: bytes, channel: str) -> None:
     for read in (lambda raw: told(channel, raw), DERIBIT["perp"].sort):
-        with pytest.raises(BadFrame):
+        try:
             read(body)
+        except BadFrame:
+            continue

@@ -482,8 +482,10 @@ def test_damaged_frames_raise_nothing_but_bad_frame(channel: str, data: st.DataO
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=60), st.sampled_from([*MARKETS["perp"].channels, *MARKETS["perp"].polls]))
 def test_random_bytes_raise_nothing_but_bad_frame(body: bytes, channel: str) -> None:
-    with pytest.raises(BadFrame):
-        parsed(channel, body)
+    try:
+        assert len(parsed(channel, body)) == 0, "nothing so short is a record"
+    except BadFrame:
+        pass
     if body != b"pong":
         with pytest.raises(BadFrame):
             MARKETS["perp"].sort(body)
