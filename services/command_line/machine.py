@@ -42,6 +42,8 @@ class Machine:
         self.bus: Bus | None = None
         self.warehouse: Warehouse | None = None
         self.http: aiohttp.ClientSession | None = None
+        self._heard: set[str] = set()
+        """Services that have answered: one that never did was told to end before it had begun."""
         self._simulated = settings.simulate or settings.replay is not None
         host = settings.host
         ports = {
@@ -223,7 +225,9 @@ class Machine:
 
     async def status(self, service: str) -> dict[str, Any]:
         """Return what a service says of itself at /status. Raises Busy while it does not answer."""
-        return await self.get(f"{self.pipeline.health[service]}/status")
+        status = await self.get(f"{self.pipeline.health[service]}/status")
+        self._heard.add(service)
+        return status
 
     async def end_service(self, service: str) -> bool:
         """End one service for good. Return whether it ended by itself."""
@@ -262,7 +266,7 @@ class Machine:
             try:
                 status = await self.status(service)
             except Busy:
-                return False
+                return service not in self._heard
             if status.get("pending_messages", 1) <= status.get("pending_rows", 0):
                 return True
             await asyncio.sleep(0.1)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline import FREE_PORTS, TAPELINE, Pipeline, at_rest, run_pipeline, until
+from tests.pipeline import ENVIRONMENT, TAPELINE, Pipeline, at_rest, run_pipeline, until
 
 TRADE = '{{"stream":"{stream}","data":{{"e":"aggTrade","E":1626992750000,"a":{id},"s":"{symbol}","p":"{price}","q":"1",'
 TRADE += '"f":{id},"l":{id},"T":1626992750000,"m":true}}}}'
@@ -93,7 +93,7 @@ def start(*arguments: str, **environment: str) -> subprocess.CompletedProcess[st
         [TAPELINE, "up", *arguments],
         capture_output=True,
         text=True,
-        env={**FREE_PORTS, **environment, "PATH": "/usr/bin:/bin"},
+        env={**ENVIRONMENT, **environment, "PATH": "/usr/bin:/bin"},
         check=False,
         timeout=60,
     )
@@ -148,3 +148,9 @@ def test_two_pipelines_do_not_share_a_data_directory(tmp_path: Path) -> None:
         assert done.returncode == 1
         assert "in use by another `tapeline up`" in done.stderr
         assert pipeline.interrupt() == 0
+
+
+def test_ctrl_c_while_it_starts_ends_it_cleanly(tmp_path: Path) -> None:
+    with run_pipeline(tmp_path / "data", "--simulate") as pipeline:
+        until(lambda: pipeline.starts("collector"), "the last service is started")
+        assert pipeline.interrupt() == 0, pipeline.log()[-4000:]

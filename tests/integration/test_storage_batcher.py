@@ -183,7 +183,7 @@ async def test_a_table_that_refuses_everything_stops_the_service_and_keeps_the_s
     (line,) = [line for line in batcher.events() if line["event"] == "service_broken"]
     assert str(line["error"]).startswith("table trades refused 25 rows running, the last one because: ClickHouse: Code")
     assert len(await bench.dead_letters()) == 25
-    assert (await bench.bus.stream_state(streams.MD)).messages == 65
+    assert (await bench.bus.fill(streams.MD))[0].messages == 65
 
 
 async def test_a_missing_table_stops_the_service_and_nothing_is_thrown_away(bench: Bench) -> None:

@@ -35,7 +35,8 @@ def configure(settings: Settings, service: str) -> structlog.stdlib.BoundLogger:
     structlog.configure(
         processors=chain,
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        # Line and line end in one write: several processes may share the file that this goes to.
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
     return get_logger(service)
