@@ -9,8 +9,8 @@ import pytest
 from schemas.errors import BadFrame
 from schemas.frames import RawFrame
 from schemas.records import Instrument
-from services.shared.exchanges.binance_instruments import asset_of
 from services.shared.exchanges.declaration import APPLY, BROKEN, IGNORE, Listing, Market, Notice, Reply, StreamName
+from services.shared.exchanges.names import asset_of
 from services.shared.exchanges.registry import MARKETS
 
 PERP, SPOT = MARKETS["binance", "perp"], MARKETS["binance", "spot"]

@@ -9,7 +9,7 @@ from schemas.records import Instrument
 from services.shared.exchanges import binance, binance_control
 from services.shared.exchanges import binance_wire as wire
 from services.shared.exchanges.binance import US, answer_reader, reader, stream, symbol_of
-from services.shared.exchanges.binance_instruments import PERPETUAL, asset_of, instruments_parser, is_token, steps
+from services.shared.exchanges.binance_instruments import PERPETUAL, instruments_parser, steps
 from services.shared.exchanges.declaration import (
     APPLY,
     BROKEN,
@@ -23,6 +23,7 @@ from services.shared.exchanges.declaration import (
     Poll,
     Verdict,
 )
+from services.shared.exchanges.names import asset_of, is_token
 from services.shared.exchanges.numbers import check
 
 MARKET = "perp"

@@ -7,9 +7,9 @@ import re
 from schemas.frames import RawFrame
 from schemas.records import Instrument
 from services.shared.exchanges import bybit_wire as wire
-from services.shared.exchanges.binance_instruments import asset_of, is_token
 from services.shared.exchanges.bybit import US, answer_reader
 from services.shared.exchanges.declaration import Parser
+from services.shared.exchanges.names import asset_of, is_token
 from services.shared.exchanges.numbers import check
 from services.shared.exchanges.shared_answers import read_once
 

@@ -16,8 +16,8 @@ from schemas.errors import BadFrame
 from schemas.frames import RawFrame
 from schemas.records import Instrument
 from services.shared.exchanges import deribit_wire as wire
-from services.shared.exchanges.binance_instruments import asset_of
 from services.shared.exchanges.deribit_numbers import plain
+from services.shared.exchanges.names import asset_of
 from services.shared.exchanges.shared_answers import read_once
 
 US = 1_000

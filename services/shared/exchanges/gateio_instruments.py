@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from schemas.frames import RawFrame
 from schemas.records import Instrument
 from services.shared.exchanges import gateio_wire as wire
-from services.shared.exchanges.binance_instruments import asset_of, is_token
-from services.shared.exchanges.declaration import Listing
+from services.shared.exchanges.declaration import Parser
 from services.shared.exchanges.gateio import answer_reader
 from services.shared.exchanges.gateio_numbers import number
+from services.shared.exchanges.names import asset_of, is_token
+from services.shared.exchanges.shared_answers import read_once
 
 _SECOND = 1_000_000
 _MOST_PLACES = 18
@@ -19,42 +18,21 @@ _read_pairs = answer_reader(list[wire.CurrencyPair])
 _read_contracts = answer_reader(list[wire.Contract])
 
 
-def parse_pairs(frame: RawFrame, listing: Listing) -> tuple[Instrument, ...]:
-    """Parse the list of spot pairs; our receive time files it. `sellable` and `buyable` are statuses of their own."""
-    return _pairs(_Key(frame))
-
-
-def parse_contracts(frame: RawFrame, listing: Listing) -> tuple[Instrument, ...]:
-    """Parse the list of USDT perpetuals; our receive time files it."""
-    return _contracts(_Key(frame))
-
-
-class _Key:
-    """A frame by what it says: an answer is filed in every partition, and one process may read them all."""
-
-    __slots__ = ("_own", "frame")
-
-    def __init__(self, frame: RawFrame) -> None:
-        self.frame = frame
-        self._own = (frame.exchange, frame.market, frame.received_at, frame.body)
-
-    def __hash__(self) -> int:
-        return hash(self._own)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Key) and self._own == other._own
-
-
-@lru_cache(maxsize=1)
-def _pairs(key: _Key) -> tuple[Instrument, ...]:
-    made = (_pair(row, key.frame) for row in _read_pairs(key.frame))
+def _pairs(frame: RawFrame) -> tuple[Instrument, ...]:
+    made = (_pair(row, frame) for row in _read_pairs(frame))
     return tuple(item for item in made if item is not None)
 
 
-@lru_cache(maxsize=1)
-def _contracts(key: _Key) -> tuple[Instrument, ...]:
-    made = (_contract(row, key.frame) for row in _read_contracts(key.frame))
+def _contracts(frame: RawFrame) -> tuple[Instrument, ...]:
+    made = (_contract(row, frame) for row in _read_contracts(frame))
     return tuple(item for item in made if item is not None)
+
+
+parse_pairs: Parser = read_once(_pairs)
+"""Parse the list of spot pairs; our receive time files it. `sellable` and `buyable` are statuses of their own."""
+
+parse_contracts: Parser = read_once(_contracts)
+"""Parse the list of USDT perpetuals; our receive time files it."""
 
 
 def _pair(row: wire.CurrencyPair, frame: RawFrame) -> Instrument | None:

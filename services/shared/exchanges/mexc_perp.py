@@ -14,12 +14,12 @@ from schemas.records import Instrument
 from services.shared.exchanges import mexc_perp_control, mexc_perp_streams
 from services.shared.exchanges import mexc_perp_wire as wire
 from services.shared.exchanges.binance import symbol_of
-from services.shared.exchanges.binance_instruments import asset_of, is_token
 from services.shared.exchanges.declaration import BookSnapshot, Limits, Listing, Market, Poll
 from services.shared.exchanges.mexc_numbers import is_missing, signed, unsigned
 from services.shared.exchanges.mexc_perp_streams import US, side
 from services.shared.exchanges.mexc_spot import EXCHANGE
 from services.shared.exchanges.mexc_spot_streams import BOOK_RULE
+from services.shared.exchanges.names import asset_of, is_token
 from services.shared.exchanges.numbers import product
 from services.shared.exchanges.shared_answers import UNREADABLE, read_once
 

@@ -13,10 +13,10 @@ from schemas.frames import RawFrame
 from schemas.records import Instrument
 from services.shared.exchanges import mexc_spot_control, mexc_spot_streams
 from services.shared.exchanges.binance import symbol_of
-from services.shared.exchanges.binance_instruments import asset_of, is_token
 from services.shared.exchanges.binance_wire import Id, Millis
 from services.shared.exchanges.declaration import BookSnapshot, Limits, Listing, Market, Poll
 from services.shared.exchanges.mexc_spot_streams import US
+from services.shared.exchanges.names import asset_of, is_token
 from services.shared.exchanges.numbers import check, levels, product
 from services.shared.exchanges.shared_answers import answer_reader, read_once
 

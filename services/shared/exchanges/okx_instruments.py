@@ -8,8 +8,8 @@ from schemas.errors import BadFrame
 from schemas.frames import RawFrame
 from schemas.records import Instrument
 from services.shared.exchanges import okx_wire as wire
-from services.shared.exchanges.binance_instruments import asset_of, is_token
 from services.shared.exchanges.declaration import Poll
+from services.shared.exchanges.names import asset_of, is_token
 from services.shared.exchanges.numbers import check, product
 from services.shared.exchanges.okx import US, answer_reader
 from services.shared.exchanges.shared_answers import read_once
