@@ -180,10 +180,12 @@ class SessionEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     * `alive`: nothing was received for this partition, yet the connection lives (at most one a second).
     * `silent`: no data on the whole connection for the seconds in `reason`, though it answers.
     * `dropped`: frames `first_number` to `last_number` were lost for want of room; `channels` says of what.
+    * `unsubscribed`: these channels were given up on purpose (delisted, not wanted any more, or moved to another
+      connection that covers them already): what follows on them is no loss.
     * `closed`: the connection is gone, with the reason.
     """
 
-    event: Literal["opened", "subscribed", "alive", "silent", "dropped", "closed"]
+    event: Literal["opened", "subscribed", "alive", "silent", "dropped", "unsubscribed", "closed"]
     url: str
     streams: int = 0
     frames: int = 0
