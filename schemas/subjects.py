@@ -119,3 +119,18 @@ def resync(exchange: str, market: str, symbol: str) -> str:
 def resync_filter(exchange: str, market: str) -> str:
     """Return the filter for the resync requests of one exchange market."""
     return f"control.resync.{token(exchange)}.{token(market)}.*"
+
+
+def budget(exchange: str) -> str:
+    """Return the subject on which leave for a REST request is asked for (core request, `schemas.control`)."""
+    return f"control.budget.{token(exchange)}"
+
+
+def budget_report(exchange: str) -> str:
+    """Return the subject on which the outcome of a granted request is told."""
+    return f"control.budget.{token(exchange)}.report"
+
+
+def budget_keeper(exchange: str) -> str:
+    """Return the subject on which the keeper of an exchange's budget answers with its name (core request)."""
+    return f"control.budget.{token(exchange)}.keeper"
