@@ -1,0 +1,13 @@
+"""What an instrument's status says of its life. The words are the exchanges' own in lower case, but for `trading`."""
+
+from __future__ import annotations
+
+TRADING = "trading"
+"""It trades now: every module translates its exchange's word into this one."""
+
+ENDED = frozenset({"close", "closed", "delisted", "delivered", "expired", "settled", "settling"})
+"""It will not trade again. Any other word (halt, break, suspend, ...) may be followed by `trading`.
+
+Sources: Binance `contractStatus` (SETTLING, CLOSE, DELIVERED), Bybit `status` (Closed), OKX `state` (expired), Deribit
+`state` (settled, closed), Gate.io `status` (delisted); exchange pages read 2026-10.
+"""
