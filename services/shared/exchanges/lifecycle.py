@@ -8,6 +8,5 @@ TRADING = "trading"
 ENDED = frozenset({"close", "closed", "delisted", "delivered", "expired", "settled", "settling"})
 """It will not trade again. Any other word (halt, break, suspend, ...) may be followed by `trading`.
 
-Sources: Binance `contractStatus` (SETTLING, CLOSE, DELIVERED), Bybit `status` (Closed), OKX `state` (expired), Deribit
-`state` (settled, closed), Gate.io `status` (delisted); exchange pages read 2026-10.
+Among them Binance's SETTLING and CLOSE, Bybit's Closed, OKX's expired, Deribit's closed and settled, Gate.io's delisted.
 """
