@@ -301,7 +301,7 @@ class Gap(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False):
 
     gap_id: str
     kind: Token
-    gap_type: Literal["sequence", "disconnect", "dropped", "unsynced", "ring"]
+    gap_type: Literal["sequence", "disconnect", "dropped", "unsynced", "ring", "missing", "downtime", "asked"]
     status: Literal["open", "filling", "filled", "partly_filled", "unavailable"]
     evidence: str
     interval: Token | None = None

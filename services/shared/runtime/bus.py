@@ -50,6 +50,7 @@ class Stored:
 
     sequence: int
     body: bytes
+    headers: Mapping[str, str] | None = None
 
 
 class _PubError(msgspec.Struct):
@@ -137,7 +138,7 @@ class Bus:
             return None
         except (nats.errors.Error, OSError) as error:
             raise Busy(f"NATS did not answer for {subject}: {error}") from error
-        return Stored(found.seq or 0, found.data or b"")
+        return Stored(found.seq or 0, found.data or b"", found.headers)
 
     async def next_of(self, stream: streams.Stream, subject_filter: str, sequence: int) -> int | None:
         """Return the sequence of the first message of a subject at or behind `sequence`, or None."""
