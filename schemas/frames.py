@@ -23,6 +23,8 @@ RECEIVED = "Tape-Received"
 ORIGIN = "Tape-Origin"
 REQUEST = "Tape-Request"
 REQUESTED = "Tape-Requested"
+WANTED = "Tape-Wanted"
+DONE = "Tape-Done"
 ENCODING = "Tape-Encoding"
 DEFLATE = "deflate"
 
@@ -37,6 +39,10 @@ class RawFrame(msgspec.Struct, frozen=True, gc=False):
 
     `connection` is new per connect; `number` counts the frames of that connection from 1, so that a frame that was
     published twice is known by (connection, number). `received_at` and `requested_at` are our clock, UTC microseconds.
+
+    An answer of origin `backfill` says which of its rows were missing: `wanted`, the text of `schemas.spans.Spans` over
+    ids or times (microseconds). `done` is what earlier answers brought for the gaps that are still being filled, so that
+    whoever goes on after a crash need not ask for it again.
     """
 
     exchange: str
@@ -51,6 +57,8 @@ class RawFrame(msgspec.Struct, frozen=True, gc=False):
     body: bytes
     request: str | None = None
     requested_at: int | None = None
+    wanted: str | None = None
+    done: str | None = None
 
 
 class RawMessage(NamedTuple):
@@ -74,6 +82,10 @@ def message(frame: RawFrame, part: int | None = None) -> RawMessage:
         headers[REQUEST] = frame.request
     if frame.requested_at is not None:
         headers[REQUESTED] = str(frame.requested_at)
+    if frame.wanted is not None:
+        headers[WANTED] = frame.wanted
+    if frame.done:
+        headers[DONE] = frame.done
     body = frame.body
     if len(body) > COMPRESS_OVER:
         body = zlib.compress(body, 6)
@@ -132,6 +144,8 @@ def unpack(subject: str, headers: Mapping[str, str] | None, body: bytes) -> list
                 body,
                 headers.get(REQUEST),
                 int(requested) if requested is not None else None,
+                headers.get(WANTED),
+                headers.get(DONE),
             )
         ]
     except KeyError as error:
