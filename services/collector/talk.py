@@ -22,6 +22,10 @@ from services.shared.runtime.ws import Socket
 SECOND_US = 1_000_000
 
 
+class Refused(Busy):
+    """The exchange said no to a message about several streams, as a whole."""
+
+
 class Talk:
     """What is said on an open connection. Every method that sends raises Busy when the connection is gone."""
 
@@ -107,18 +111,36 @@ class Talk:
     async def subscribe(self, names: Sequence[str], confirmed: Callable[[list[str]], None]) -> None:
         """Ask for streams in as many messages as it takes; `confirmed` is told of those accepted, message by message.
 
-        Raises Busy when a message of several streams is refused as a whole, or is not answered.
+        A message of several that is refused as a whole is cut in two, and so on: one stream that the exchange does not
+        know (any more) does not keep the others out. Raises Busy when a message is not answered, or too many refused.
         """
         most = self._market.limits.streams_per_message
         room = asyncio.Semaphore(_OUTSTANDING)
+        refusals = 0
 
         async def ask(some: Sequence[str]) -> None:
-            async with room:
-                question = await self._ask(some, self._market.subscribe, subscribing=True)
+            nonlocal refusals
+            try:
+                async with room:
+                    question = await self._ask(some, self._market.subscribe, subscribing=True)
+            except Refused:
+                refusals += 1
+                if refusals > _MOST_REFUSALS:
+                    raise
+                await ask(some[: len(some) // 2])
+                await ask(some[len(some) // 2 :])
+                return
             if question.confirmed:
                 confirmed(question.confirmed)
 
         await together(*(ask(names[start : start + most]) for start in range(0, len(names), most)))
+
+    async def unsubscribe(self, names: Sequence[str]) -> None:
+        """End streams. What the exchange refuses to end it does not carry. Raises Busy when it does not answer."""
+        most = self._market.limits.streams_per_message
+        for start in range(0, len(names), most):
+            with suppress(Refused):
+                await self._ask(names[start : start + most], self._market.unsubscribe, subscribing=False)
 
     async def resubscribe(self, name: str) -> None:
         """End one stream and ask for it again: it begins with a snapshot. Raises Busy when it does not."""
@@ -188,15 +210,18 @@ class Talk:
             self._answers.pop(number, None)
         self._confirmed([], now_us())
         error = question.error
-        if error is not None and self._market.limits.streams_per_message > 1:
+        if error is not None and len(names) > 1:
             self._log.error("subscription_refused", error=error, count=len(names))
-            raise Busy(f"{what} was refused: {error}")
+            raise Refused(f"{what} was refused: {error}")
         refused = question.refused if error is None else dict.fromkeys(names, error)
         for name, why in refused.items():
             self._log.error("subscription_refused", error=why, name=name, count=1)
         question.refused = refused
         return question
 
+
+_MOST_REFUSALS = 32
+"""Messages of several streams refused in one go: more is no matter of single streams."""
 
 _REMEMBERED = 16
 _GATHER_US = 250_000
