@@ -97,14 +97,14 @@ class BookChange(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False
 
 
 class Quote(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """Best bid and ask."""
+    """Best bid and ask; an empty side of the book has neither price nor quantity."""
 
     KIND: ClassVar[str] = "quote"
 
-    bid_price: Number
-    bid_quantity: Number
-    ask_price: Number
-    ask_quantity: Number
+    bid_price: Number | None = None
+    bid_quantity: Number | None = None
+    ask_price: Number | None = None
+    ask_quantity: Number | None = None
     sequence: int | None = None
     sent_at: Micros | None = None
 
@@ -146,7 +146,7 @@ class CandleUpdate(Record, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     high_price: Number
     low_price: Number
     close_price: Number
-    volume: Number
+    volume: Number | None = None
     closed: bool
     quote_volume: Number | None = None
     trade_count: int | None = None
@@ -187,11 +187,11 @@ class OpenInterest(Record, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
 
 
 class IndexPrice(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """Mark price and index price of a derivative."""
+    """Mark price and index price of a derivative, or one of them where the exchange tells them apart."""
 
     KIND: ClassVar[str] = "index_price"
 
-    mark_price: Number
+    mark_price: Number | None = None
     index_price: Number | None = None
     mark_price_average: Number | None = None
     settlement_price: Number | None = None

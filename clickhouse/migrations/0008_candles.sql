@@ -12,7 +12,7 @@ CREATE TABLE IF NOT EXISTS tapeline.candles
     high_price             Decimal(38, 18) CODEC(ZSTD(1)),
     low_price              Decimal(38, 18) CODEC(ZSTD(1)),
     close_price            Decimal(38, 18) CODEC(ZSTD(1)),
-    volume                 Decimal(38, 18) CODEC(ZSTD(1)),
+    volume                 Nullable(Decimal(38, 18)) CODEC(ZSTD(1)),
     closed                 Bool CODEC(ZSTD(1)),
     quote_volume           Nullable(Decimal(38, 18)) CODEC(ZSTD(1)),
     trade_count            Nullable(Int64) CODEC(Delta, ZSTD(1)),

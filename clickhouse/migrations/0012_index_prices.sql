@@ -7,7 +7,7 @@ CREATE TABLE IF NOT EXISTS tapeline.index_prices
     timestamp_source   LowCardinality(String) CODEC(ZSTD(1)),
     received_at        DateTime64(6, 'UTC') CODEC(Delta, ZSTD(1)),
     source             LowCardinality(String) CODEC(ZSTD(1)),
-    mark_price         Decimal(38, 18) CODEC(ZSTD(1)),
+    mark_price         Nullable(Decimal(38, 18)) CODEC(ZSTD(1)),
     index_price        Nullable(Decimal(38, 18)) CODEC(ZSTD(1)),
     mark_price_average Nullable(Decimal(38, 18)) CODEC(ZSTD(1)),
     settlement_price   Nullable(Decimal(38, 18)) CODEC(ZSTD(1)),

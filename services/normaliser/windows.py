@@ -83,7 +83,7 @@ def _joined(window: records.Candle, minute: records.Candle) -> records.Candle:
         high_price=max(window.high_price, minute.high_price, key=Decimal),
         low_price=min(window.low_price, minute.low_price, key=Decimal),
         close_price=minute.close_price,
-        volume=_sum(window.volume, minute.volume),
+        volume=_both(_sum, window.volume, minute.volume),
         quote_volume=_both(_sum, window.quote_volume, minute.quote_volume),
         taker_buy_volume=_both(_sum, window.taker_buy_volume, minute.taker_buy_volume),
         taker_buy_quote_volume=_both(_sum, window.taker_buy_quote_volume, minute.taker_buy_quote_volume),

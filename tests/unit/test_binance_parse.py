@@ -188,8 +188,10 @@ QUOTE = {"e": "bookTicker", "u": 5, "s": "BTCUSDT", "b": "1", "B": "2", "a": "3"
 DEPTH = {"e": "depthUpdate", "E": 2, "T": 1, "s": "BTCUSDT", "U": 3, "u": 4, "pu": 2, "b": [["1.0", "2"]], "a": []}
 
 
-def test_an_empty_side_of_a_quote_is_zero() -> None:
-    assert parse("quotes", QUOTE | {"b": "0.00", "B": "0"})[0]["bid_price"] == "0.00"
+def test_an_empty_side_of_a_quote_is_zero_and_stays_missing() -> None:
+    (item,) = parse("quotes", QUOTE | {"b": "0.00", "B": "0"})
+    assert "bid_price" not in item and "bid_quantity" not in item
+    assert (item["ask_price"], item["ask_quantity"]) == ("3", "4")
 
 
 @pytest.mark.parametrize(

@@ -387,8 +387,10 @@ def test_a_frame_filed_under_another_symbol_is_refused() -> None:
     assert "a frame about BTC-USDT-PERP filed under ICP-USDT-PERP" in refused(PERP, "trades", TRADE, "ICP-USDT-PERP")
 
 
-def test_a_book_of_one_side_is_no_quote() -> None:
-    assert PERP.parse("quotes", changed(QUOTE, a=[])) == []
+def test_an_empty_side_of_a_quote_stays_missing() -> None:
+    (whole,), (item,) = PERP.parse("quotes", QUOTE), PERP.parse("quotes", changed(QUOTE, a=[]))
+    assert item == {name: value for name, value in whole.items() if not name.startswith("ask")}
+    assert item["bid_price"]
 
 
 ANSWERS = (

@@ -219,9 +219,11 @@ def test_quotes() -> None:
 
 
 @pytest.mark.parametrize("empty", ['0.0,"best_{}_amount":0.0', 'null,"best_{}_amount":0', 'null,"best_{}_amount":null'])
-def test_a_quote_with_an_empty_side_gives_no_record(empty: str) -> None:
-    assert told("quotes", quote(bid=empty.format("bid"))) == []
-    assert told("quotes", quote(ask=empty.format("ask"))) == []
+def test_an_empty_side_of_a_quote_stays_missing(empty: str) -> None:
+    (whole,) = told("quotes", quote())
+    for side in ("bid", "ask"):
+        (item,) = told("quotes", quote(**{side: empty.format(side)}))
+        assert item == {name: value for name, value in whole.items() if not name.startswith(side)}
 
 
 def test_a_ticker_is_the_last_day_prices_open_interest_and_funding() -> None:

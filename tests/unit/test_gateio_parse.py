@@ -284,8 +284,10 @@ def test_quotes_and_their_empty_sides() -> None:
     contracts = row | {"B": 814, "A": "677.5"}
     (quote,) = parse("perp", "quotes", update("futures.book_ticker", contracts))
     assert (quote.bid_quantity, quote.ask_quantity) == ("0.0814", "0.06775")
-    assert parse("perp", "quotes", update("futures.book_ticker", contracts | {"b": "", "B": 0})) == []
-    assert parse("spot", "quotes", update("spot.book_ticker", row | {"a": "", "A": "0"})) == []
+    (quote,) = parse("perp", "quotes", update("futures.book_ticker", contracts | {"b": "", "B": 0}))
+    assert (quote.bid_price, quote.bid_quantity, quote.ask_price, quote.ask_quantity) == (None, None, "9.2", "0.06775")
+    (quote,) = parse("spot", "quotes", update("spot.book_ticker", row | {"a": "", "A": "0"}))
+    assert (quote.bid_price, quote.bid_quantity, quote.ask_price, quote.ask_quantity) == ("9.1", "2", None, None)
 
 
 def perp_depth(**more: Any) -> dict[str, Any]:

@@ -180,8 +180,10 @@ def test_a_deal_without_an_id_has_none() -> None:
     assert (item["side"], item["price"]) == ("buy", "84270")
 
 
-def test_a_book_with_an_empty_side_is_no_quote() -> None:
-    assert SPOT.parse("quotes", quote(askPrice="", askQuantity="")) == []
+def test_an_empty_side_of_a_quote_stays_missing() -> None:
+    (whole,), (item,) = SPOT.parse("quotes", quote()), SPOT.parse("quotes", quote(askPrice="", askQuantity=""))
+    assert item == {name: value for name, value in whole.items() if not name.startswith("ask")}
+    assert item["bid_price"]
 
 
 def test_without_a_send_time_our_receive_time_files_a_frame() -> None:

@@ -217,7 +217,8 @@ def test_a_quote() -> None:
             "sequence": 7,
         }
     ]
-    assert parse("quotes", push("bbo-tbt", TOP | {"asks": []})) == []
+    (whole,), (bids,) = parse("quotes", push("bbo-tbt", TOP)), parse("quotes", push("bbo-tbt", TOP | {"asks": []}))
+    assert bids == {name: value for name, value in whole.items() if not name.startswith("ask")}
 
 
 TICKER = {

@@ -16,7 +16,7 @@ from schemas.frames import RawFrame
 from schemas.subjects import ALL
 from services.shared.exchanges import binance_wire as wire
 from services.shared.exchanges.declaration import BookSnapshot, Channel, Listing, Parser
-from services.shared.exchanges.numbers import check, levels, refuse, unsigned
+from services.shared.exchanges.numbers import ZERO, check, levels, refuse, unsigned
 
 EXCHANGE = "binance"
 COIN_M = 2
@@ -156,12 +156,13 @@ _read_quote = reader(wire.BookTicker, "@bookTicker")
 
 
 def parse_quotes(frame: RawFrame, listing: Listing) -> tuple[records.Quote, ...]:
-    """Parse `bookTicker`. Spot gives no time at all: it is filed under our receive time."""
+    """Parse `bookTicker`. Spot gives no time at all: it is filed under our receive time. An empty side has price 0."""
     q = _read_quote(frame)
     if q.st == COIN_M:
         return ()
     if _four(f"{q.b} {q.B} {q.a} {q.A} ") is None:
         raise refuse(b=q.b, B=q.B, a=q.a, A=q.A)
+    bid, ask = q.b.strip(ZERO), q.a.strip(ZERO)
     return (
         records.Quote(
             exchange=frame.exchange,
@@ -171,10 +172,10 @@ def parse_quotes(frame: RawFrame, listing: Listing) -> tuple[records.Quote, ...]
             timestamp_source="received" if q.T is None else "match",
             received_at=frame.received_at,
             source="live",
-            bid_price=q.b,
-            bid_quantity=q.B,
-            ask_price=q.a,
-            ask_quantity=q.A,
+            bid_price=q.b if bid else None,
+            bid_quantity=q.B if bid else None,
+            ask_price=q.a if ask else None,
+            ask_quantity=q.A if ask else None,
             sequence=q.u,
             sent_at=None if q.E is None else q.E * US,
         ),

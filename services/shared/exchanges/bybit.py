@@ -180,7 +180,7 @@ _decode_side = msgspec.json.Decoder(list[tuple[str, str]]).decode
 
 
 def parse_quotes(frame: RawFrame, listing: Listing) -> tuple[records.Quote, ...]:
-    """Parse `orderbook.1`: snapshots only, the same one again when nothing changes; a book of one side is no quote."""
+    """Parse `orderbook.1`: snapshots only, the same one again when nothing changes; a side may be empty."""
     push = _read_quote(frame)
     if push.type != "snapshot":
         raise BadFrame(f"type is {push.type!r} in a frame of channel {frame.channel}; allowed is 'snapshot'")
@@ -190,12 +190,11 @@ def parse_quotes(frame: RawFrame, listing: Listing) -> tuple[records.Quote, ...]
         bids, asks = _decode_side(d.b), _decode_side(d.a)
     except UNREADABLE as error:
         raise BadFrame(f"b or a is not a list of [price, size]: {error}") from None
-    if not bids or not asks:
-        return ()
-    (bid_price, bid_quantity), (ask_price, ask_quantity) = bids[0], asks[0]
+    bid_price, bid_quantity = bids[0] if bids else (None, None)
+    ask_price, ask_quantity = asks[0] if asks else (None, None)
     timestamp, source = _matched(push)
     if _four(f"{bid_price} {bid_quantity} {ask_price} {ask_quantity} ") is None:
-        raise refuse(bid_price=bid_price, bid_size=bid_quantity, ask_price=ask_price, ask_size=ask_quantity)
+        check(bid_price=bid_price, bid_size=bid_quantity, ask_price=ask_price, ask_size=ask_quantity)
     return (
         records.Quote(
             exchange=frame.exchange,

@@ -184,16 +184,12 @@ _read_quote = reader(wire.Quote, "quote.")
 
 
 def parse_quotes(frame: RawFrame, listing: Listing) -> tuple[records.Quote, ...]:
-    """Parse `quote.*`. A side without an order has no price (0, or null): such a quote gives no record."""
+    """Parse `quote.*`. A side without an order has price 0, or null."""
     _, event = _read_quote(frame)
     instrument = instrument_of(event.instrument_name, frame, listing)
-    bid_price, ask_price = (
-        optional(event.best_bid_price, "best_bid_price"),
-        optional(event.best_ask_price, "best_ask_price"),
-    )
-    if not (bid_price and bid_price.strip("0.") and ask_price and ask_price.strip("0.")):
-        return ()
     sizes = Sizes(instrument)
+    bid_price, bid_quantity = sizes.best(event.best_bid_price, event.best_bid_amount, "best_bid")
+    ask_price, ask_quantity = sizes.best(event.best_ask_price, event.best_ask_amount, "best_ask")
     return (
         records.Quote(
             exchange=frame.exchange,
@@ -204,9 +200,9 @@ def parse_quotes(frame: RawFrame, listing: Listing) -> tuple[records.Quote, ...]
             received_at=frame.received_at,
             source="live",
             bid_price=bid_price,
-            bid_quantity=sizes.of(plain(event.best_bid_amount, "best_bid_amount"), bid_price).quantity,
+            bid_quantity=bid_quantity,
             ask_price=ask_price,
-            ask_quantity=sizes.of(plain(event.best_ask_amount, "best_ask_amount"), ask_price).quantity,
+            ask_quantity=ask_quantity,
             sent_at=event.timestamp * US,
         ),
     )

@@ -108,3 +108,10 @@ class Sizes:
         if not amount.strip("0."):
             return Size("0", contracts)  # of an empty side, whose price is 0 too
         return Size(numbers.inverse(amount, "1", price), contracts)
+
+    def best(self, price_raw: Raw, amount_raw: Raw, name: str) -> tuple[str, str] | tuple[None, None]:
+        """Return price and base quantity of a side's best level; of an empty side, whose price is 0, neither."""
+        price = optional(price_raw, f"{name}_price")
+        if price is None or not price.strip(numbers.ZERO):
+            return None, None
+        return price, self.of(plain(amount_raw, f"{name}_amount"), price).quantity

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from msgspec import Raw
-
 from schemas import records
 from schemas.errors import BadFrame
 from schemas.frames import RawFrame
@@ -89,8 +87,8 @@ def _statistics(
     """
     if is_missing(event.last_price):
         return ()
-    bid_price, bid_quantity = _best(event.best_bid_price, event.best_bid_amount, "best_bid", sizes)
-    ask_price, ask_quantity = _best(event.best_ask_price, event.best_ask_amount, "best_ask", sizes)
+    bid_price, bid_quantity = sizes.best(event.best_bid_price, event.best_bid_amount, "best_bid")
+    ask_price, ask_quantity = sizes.best(event.best_ask_price, event.best_ask_amount, "best_ask")
     stats = event.stats
     at = event.timestamp * US
     return (
@@ -115,13 +113,6 @@ def _statistics(
             sent_at=at,
         ),
     )
-
-
-def _best(price_raw: Raw, amount: Raw, name: str, sizes: Sizes) -> tuple[str, str] | tuple[None, None]:
-    price = optional(price_raw, f"{name}_price")
-    if price is None or not price.strip("0."):
-        return None, None
-    return price, sizes.of(plain(amount, f"{name}_amount"), price).quantity
 
 
 _read_bar = reader(wire.Bar, "chart.trades.")

@@ -158,8 +158,8 @@ def snapshot_parser(side: Side) -> Parser:
 
 
 Candle = wire.SpotCandle | wire.PerpCandle
-Volumes = Callable[[Any, Instrument], tuple[str, str | None] | None]
-"""Returns (base volume, quote volume) of a candle, or None when its frame does not tell the base volume."""
+Volumes = Callable[[Any, Instrument], tuple[str | None, str | None]]
+"""Returns (base volume, quote volume) of a candle, as far as its frame tells them."""
 
 
 def candle_records(
@@ -170,17 +170,15 @@ def candle_records(
     if own != interval:
         raise BadFrame(f"candle {k.n!r} in a frame of channel {frame.channel}")
     instrument = instrument_of(name, frame, listing)
-    found = volumes(k, instrument)
-    if found is None:
-        return []
+    volume, quote_volume = volumes(k, instrument)
     fields = head(frame, instrument, seconds(k.t, "t"), "open") | {
         "interval": interval,
         "open_price": number(k.o, "o"),
         "high_price": number(k.h, "h"),
         "low_price": number(k.l, "l"),
         "close_price": number(k.c, "c"),
-        "volume": found[0],
-        "quote_volume": found[1],
+        "volume": volume,
+        "quote_volume": quote_volume,
         "closed": k.w,
         "sent_at": sent_at,
     }
@@ -199,20 +197,15 @@ def pushed(frame: RawFrame, instrument: Instrument, own_us: int, sent_at: int | 
 def quote_record(
     frame: RawFrame, instrument: Instrument, timestamp: int, sent_at: int | None, sequence: int, sides: list[str | None]
 ) -> tuple[records.Quote, ...]:
-    """Return the quote of (bid price, bid quantity, ask price, ask quantity); none when a side is empty.
-
-    An empty side has an empty price, and a quote has two.
-    """
+    """Return the quote of (bid price, bid quantity, ask price, ask quantity); an empty side has an empty price."""
     bid_price, bid_quantity, ask_price, ask_quantity = sides
-    if bid_price is None or bid_quantity is None or ask_price is None or ask_quantity is None:
-        return ()
     return (
         records.Quote(
             **head(frame, instrument, timestamp, "match"),
             bid_price=bid_price,
-            bid_quantity=bid_quantity,
+            bid_quantity=None if bid_price is None else bid_quantity,
             ask_price=ask_price,
-            ask_quantity=ask_quantity,
+            ask_quantity=None if ask_price is None else ask_quantity,
             sequence=sequence,
             sent_at=sent_at,
         ),

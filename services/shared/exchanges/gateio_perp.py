@@ -68,7 +68,7 @@ def parse_trades(frame: RawFrame, listing: Listing) -> tuple[records.Trade, ...]
 
 
 def parse_quotes(frame: RawFrame, listing: Listing) -> tuple[records.Quote, ...]:
-    """Parse `futures.book_ticker`, quantities to base currency; one with an empty side gives no record."""
+    """Parse `futures.book_ticker`, quantities to base currency; a side may be empty."""
     event = _read_quote(frame)
     q = event.result
     instrument = instrument_of(q.s, frame, listing)
@@ -81,7 +81,7 @@ def parse_quotes(frame: RawFrame, listing: Listing) -> tuple[records.Quote, ...]
     return gateio.quote_record(frame, instrument, q.t * US, event.sent_at, q.u, sides)
 
 
-def _volumes(k: wire.PerpCandle, instrument: Instrument) -> tuple[str, str | None]:
+def _volumes(k: wire.PerpCandle, instrument: Instrument) -> tuple[str | None, str | None]:
     return base(number(k.v, "v"), instrument), unsigned_or_none(k.a, "a")
 
 

@@ -1,7 +1,4 @@
-"""Gate.io spot.
-
-Candles of 2021 are left out: a candle has a base volume, and theirs is in quote currency alone.
-"""
+"""Gate.io spot."""
 
 from __future__ import annotations
 
@@ -71,7 +68,7 @@ def _merged(t: wire.SpotTrade) -> tuple[int | None, int | None]:
 
 
 def parse_quotes(frame: RawFrame, listing: Listing) -> tuple[records.Quote, ...]:
-    """Parse `spot.book_ticker`; one with an empty side gives no record."""
+    """Parse `spot.book_ticker`; a side may be empty."""
     event = _read_quote(frame)
     q = event.result
     sides = [unsigned_or_none(raw, name) for raw, name in ((q.b, "b"), (q.B, "B"), (q.a, "a"), (q.A, "A"))]
@@ -79,10 +76,9 @@ def parse_quotes(frame: RawFrame, listing: Listing) -> tuple[records.Quote, ...]
     return gateio.quote_record(frame, instrument, q.t * US, event.sent_at, q.u, sides)
 
 
-def _volumes(k: wire.SpotCandle, instrument: Instrument) -> tuple[str, str | None] | None:
-    """Return base and quote volume; None of a frame of 2021, which tells the quote volume alone."""
-    quote_volume, base_volume = number(k.v, "v"), unsigned_or_none(k.a, "a")
-    return None if base_volume is None else (base_volume, quote_volume)
+def _volumes(k: wire.SpotCandle, instrument: Instrument) -> tuple[str | None, str | None]:
+    """Return base and quote volume; a frame of 2021 tells the quote volume alone."""
+    return unsigned_or_none(k.a, "a"), number(k.v, "v")
 
 
 def _candle_parser(interval: str) -> Parser:

@@ -122,15 +122,19 @@ def parse_depth(frame: RawFrame, listing: Listing) -> tuple[records.BookChange, 
 _read_full_depth = _reader(wire.Depth, "push.depth.full")
 
 
+def _in_base(side: list[tuple[str, str]], size: str) -> tuple[str, str] | tuple[None, None]:
+    """Return price and base quantity of a side's best level; of an empty side neither."""
+    return (side[0][0], product(side[0][1], size)) if side else (None, None)
+
+
 def parse_quotes(frame: RawFrame, listing: Listing) -> tuple[records.Quote, ...]:
     """Parse `push.depth.full`: its best levels are the quote, which no other stream gives with quantities."""
     push, item = _read_full_depth(frame, listing)
     d = push.data
     bids, asks = level_texts(d.bids, "bids"), level_texts(d.asks, "asks")
-    if not bids or not asks:
-        return ()
-    (bid_price, bid_contracts), (ask_price, ask_contracts) = bids[0], asks[0]
     size = contract_size(item)
+    bid_price, bid_quantity = _in_base(bids, size)
+    ask_price, ask_quantity = _in_base(asks, size)
     return (
         records.Quote(
             exchange=frame.exchange,
@@ -141,9 +145,9 @@ def parse_quotes(frame: RawFrame, listing: Listing) -> tuple[records.Quote, ...]
             received_at=frame.received_at,
             source="live",
             bid_price=bid_price,
-            bid_quantity=product(bid_contracts, size),
+            bid_quantity=bid_quantity,
             ask_price=ask_price,
-            ask_quantity=product(ask_contracts, size),
+            ask_quantity=ask_quantity,
             sequence=d.version,
             sent_at=push.ts * US,
         ),

@@ -27,7 +27,7 @@ from services.shared.exchanges.declaration import (
     Parser,
     Verdict,
 )
-from services.shared.exchanges.numbers import levels, refuse, unsigned
+from services.shared.exchanges.numbers import check, levels, refuse, unsigned
 
 US = 1_000
 """Times are milliseconds, ours microseconds."""
@@ -152,15 +152,15 @@ def parse_depth(frame: RawFrame, listing: Listing) -> tuple[records.BookChange, 
 
 
 def parse_quotes(frame: RawFrame, listing: Listing) -> tuple[records.Quote, ...]:
-    """Parse the best bid and ask; a book with an empty side is no quote. Versions are those of the book changes."""
+    """Parse the best bid and ask; a side may be empty. Versions are those of the book changes."""
     push = _read(frame, "publicAggreBookTicker", "spot@public.aggre.bookTicker.v3.api.pb@")
     q = push.publicAggreBookTicker
     symbol = _symbol(push, frame, listing)
     sequence = _version(q.version, "version")
-    if not (q.bidPrice and q.askPrice):
-        return ()
-    if _four(f"{q.bidPrice} {q.bidQuantity} {q.askPrice} {q.askQuantity} ") is None:
-        raise refuse(bidPrice=q.bidPrice, bidQuantity=q.bidQuantity, askPrice=q.askPrice, askQuantity=q.askQuantity)
+    bid_price, bid_quantity = (q.bidPrice, q.bidQuantity) if q.bidPrice else (None, None)
+    ask_price, ask_quantity = (q.askPrice, q.askQuantity) if q.askPrice else (None, None)
+    if _four(f"{bid_price} {bid_quantity} {ask_price} {ask_quantity} ") is None:
+        check(bidPrice=bid_price, bidQuantity=bid_quantity, askPrice=ask_price, askQuantity=ask_quantity)
     timestamp, source, sent_at = _pushed(push, frame)
     return (
         records.Quote(
@@ -171,10 +171,10 @@ def parse_quotes(frame: RawFrame, listing: Listing) -> tuple[records.Quote, ...]
             timestamp_source=source,
             received_at=frame.received_at,
             source="live",
-            bid_price=q.bidPrice,
-            bid_quantity=q.bidQuantity,
-            ask_price=q.askPrice,
-            ask_quantity=q.askQuantity,
+            bid_price=bid_price,
+            bid_quantity=bid_quantity,
+            ask_price=ask_price,
+            ask_quantity=ask_quantity,
             sequence=sequence,
             sent_at=sent_at,
         ),

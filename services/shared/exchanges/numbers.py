@@ -25,6 +25,9 @@ Match = Callable[[str], "re.Match[str] | None"]
 
 ALLOWED = "a plain decimal of up to 20 digits before the point and 18 after it"
 
+ZERO = "0."
+"""A checked number without a sign of which nothing is left when these are stripped is zero."""
+
 _one_signed = re.compile(rf"-?{_PLAIN}").fullmatch
 _one_unsigned = re.compile(_PLAIN).fullmatch
 _all_levels = re.compile(rf"\[(?:{_LEVEL}(?:,{_LEVEL})*+)?+\]".encode()).fullmatch

@@ -9,7 +9,7 @@ from schemas.errors import BadFrame
 from schemas.frames import RawFrame
 from services.shared.exchanges import okx_wire as wire
 from services.shared.exchanges.declaration import APPLY, BROKEN, IGNORE, BookRule, BookSnapshot, Listing, Verdict
-from services.shared.exchanges.numbers import refuse, unsigned
+from services.shared.exchanges.numbers import check, unsigned
 from services.shared.exchanges.okx import US, instrument_of, reader
 from services.shared.exchanges.okx_levels import base_quantity, levels
 
@@ -19,6 +19,8 @@ _LATE = 1_000_000
 _WHOLE = 1_000
 """Not the number of levels in a snapshot of `books` (400): the channel tells every change of the best 400 levels, those
 that come into sight with it, so nothing of them is ever unknown."""
+
+_NO_LEVEL: list[str | None] = [None, None]
 
 _four = unsigned(4)
 
@@ -86,17 +88,15 @@ _read_top = reader(wire.Top, "bbo-tbt", "books5")
 
 
 def parse_quotes(frame: RawFrame, listing: Listing) -> tuple[records.Quote, ...]:
-    """Parse `bbo-tbt` (or `books5`, of the same form): the best level of each side. One side empty: no quote."""
+    """Parse `bbo-tbt` (or `books5`, of the same form): the best level of each side, which may be empty."""
     push = _read_top(frame)
     instrument = instrument_of(push.arg.instId, frame, listing)
     found = []
     for top in push.data:
-        if not top.bids or not top.asks:
-            continue
-        bid, bid_size, *_ = top.bids[0]
-        ask, ask_size, *_ = top.asks[0]
+        bid, bid_size, *_ = top.bids[0] if top.bids else _NO_LEVEL
+        ask, ask_size, *_ = top.asks[0] if top.asks else _NO_LEVEL
         if _four(f"{bid} {bid_size} {ask} {ask_size} ") is None:
-            raise refuse(bid_price=bid, bid_size=bid_size, ask_price=ask, ask_size=ask_size)
+            check(bid_price=bid, bid_size=bid_size, ask_price=ask, ask_size=ask_size)
         found.append(
             records.Quote(
                 exchange=frame.exchange,
@@ -107,9 +107,9 @@ def parse_quotes(frame: RawFrame, listing: Listing) -> tuple[records.Quote, ...]
                 received_at=frame.received_at,
                 source="live",
                 bid_price=bid,
-                bid_quantity=base_quantity(instrument, bid_size, bid),
+                bid_quantity=None if bid is None or bid_size is None else base_quantity(instrument, bid_size, bid),
                 ask_price=ask,
-                ask_quantity=base_quantity(instrument, ask_size, ask),
+                ask_quantity=None if ask is None or ask_size is None else base_quantity(instrument, ask_size, ask),
                 sequence=top.seqId,
             )
         )
