@@ -59,6 +59,10 @@ def _subject(record: type[records.Record]) -> str:
         return subjects.GAP_ALL
     if record is records.DeadLetter:
         return subjects.DEAD_ALL
+    if record is records.ArbitrageOpportunity:
+        return subjects.signal_filter(subjects.ARBITRAGE)
+    if record is records.ArbitrageSpread:
+        return subjects.signal_filter(subjects.ARBITRAGE_SPREAD)
     return subjects.md_filter(record.KIND)
 
 

@@ -44,6 +44,15 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=F
     source: Source
 
 
+class Sequenced(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """A record whose row keeps its place in the MD stream, so that what was heard can be replayed in its order.
+
+    `stream_sequence` is absent on the wire, where the message's own sequence says it; the storage-batcher fills it in.
+    """
+
+    stream_sequence: int | None = None
+
+
 class Trade(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One trade as the exchange numbers them: a fill, or an aggregate of one taker order's fills at one price.
 
@@ -71,7 +80,7 @@ class Fill(Trade, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     KIND: ClassVar[str] = "fill"
 
 
-class OrderBook(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class OrderBook(Sequenced, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The best levels of a book that is provably in step: the last state of each second of `timestamp`."""
 
     KIND: ClassVar[str] = "orderbook"
@@ -82,7 +91,7 @@ class OrderBook(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False)
     sent_at: Micros | None = None
 
 
-class BookChange(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class BookChange(Sequenced, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One book change as sent: absolute quantities, 0 removes. `in_step` is false before a sync."""
 
     KIND: ClassVar[str] = "book_change"
@@ -96,7 +105,7 @@ class BookChange(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False
     sent_at: Micros | None = None
 
 
-class Quote(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class Quote(Sequenced, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Best bid and ask; an empty side of the book has neither price nor quantity."""
 
     KIND: ClassVar[str] = "quote"
@@ -252,7 +261,7 @@ class VolatilityIndex(Record, frozen=True, kw_only=True, omit_defaults=True, gc=
     sent_at: Micros | None = None
 
 
-class Instrument(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class Instrument(Sequenced, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What is traded; one unit of `base` stands for `multiplier` units of `asset` (1000PEPE = PEPE x 1000)."""
 
     KIND: ClassVar[str] = "instrument"
@@ -287,7 +296,7 @@ class Connection(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False
     reason: str | None = None
 
 
-class Gap(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class Gap(Sequenced, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Something the exchange said, or may have said, that we do not have; one row per change of its state.
 
     `timestamp` is the last moment before the gap on the exchange's clock (ours where nothing came before it);
@@ -331,6 +340,81 @@ class DeadLetter(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False
     frame: int | None = None
 
 
+class ArbitrageOpportunity(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """What happened to an opportunity to buy `asset` at `exchange market symbol` and to sell it at the `sell_` side.
+
+    `timestamp` is our clock, the receive time of the record that showed it or the moment at which a timer was due.
+    Amounts are money in `quote` (which `sell_quote` is taken to equal), `quantity` is in units of `asset`. `cost` and
+    `proceeds` come from walking both books; `gross` is the same quantity at the best prices alone, `slippage` what
+    walking took from it, `net` what is left after that and both taker fees. Percentages are of `cost`. These figures
+    are of the trade size with the largest `net`; `sizes` has a row for each size of the ladder that both books fill:
+    `[size, quantity, cost, proceeds, fees, slippage, net, net_percent]`. A closed opportunity shows how it stood last.
+    """
+
+    KIND: ClassVar[str] = "arbitrage_opportunity"
+
+    opportunity_id: str
+    event: Literal["open", "confirmed", "update", "closed"]
+    asset: Token
+    quote: Token
+    sell_exchange: Token
+    sell_market: Token
+    sell_symbol: Token
+    sell_quote: Token
+    input_sequence: int
+    opened_at: Micros
+    duration_us: int
+    buy_age_us: int
+    sell_age_us: int
+    size: Number
+    quantity: Number
+    cost: Number
+    proceeds: Number
+    gross: Number
+    fees: Number
+    slippage: Number
+    net: Number
+    gross_percent: Number
+    net_percent: Number
+    sizes: Levels
+    peak_net: Number
+    peak_net_percent: Number
+    peak_at: Micros
+    confirmed_at: Micros | None = None
+    net_after_100ms: Number | None = None
+    net_after_1s: Number | None = None
+    net_after_5s: Number | None = None
+    reason: Token | None = None
+
+
+class ArbitrageSpread(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """A pair of instruments of one asset at the end of a second in which one of them changed; for charts.
+
+    Prices are per unit of `asset`, best bid and ask of both. `percent` and `net_percent` are of buying here and selling
+    there at those prices, before and after taker fees; the `reverse_` ones of the other direction.
+    """
+
+    KIND: ClassVar[str] = "arbitrage_spread"
+
+    asset: Token
+    quote: Token
+    other_exchange: Token
+    other_market: Token
+    other_symbol: Token
+    other_quote: Token
+    bid_price: Number
+    ask_price: Number
+    other_bid_price: Number
+    other_ask_price: Number
+    percent: Number
+    net_percent: Number
+    reverse_percent: Number
+    reverse_net_percent: Number
+    age_us: int
+    other_age_us: int
+    suspended: bool
+
+
 MARKET_RECORDS: tuple[type[Record], ...] = (
     Trade,
     Fill,
@@ -352,7 +436,10 @@ MARKET_RECORDS: tuple[type[Record], ...] = (
 )
 """Records published on `md.<kind>.>`."""
 
-ALL_RECORDS: tuple[type[Record], ...] = (*MARKET_RECORDS, Gap, DeadLetter)
+SIGNAL_RECORDS: tuple[type[Record], ...] = (ArbitrageOpportunity, ArbitrageSpread)
+"""Records published on `signal.<kind>.>`."""
+
+ALL_RECORDS: tuple[type[Record], ...] = (*MARKET_RECORDS, *SIGNAL_RECORDS, Gap, DeadLetter)
 BY_KIND: dict[str, type[Record]] = {record.KIND: record for record in ALL_RECORDS}
 
 _encode = msgspec.json.Encoder().encode

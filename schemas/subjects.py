@@ -95,6 +95,21 @@ def parse_md_kind(subject: str) -> str:
     return subject.split(".", 2)[1]
 
 
+ARBITRAGE = "arbitrage"
+ARBITRAGE_SPREAD = "arbitrage_spread"
+
+
+@lru_cache(maxsize=65_536)
+def signal(kind: str, symbol: str) -> str:
+    """Return the subject of a signal, under the symbol of what it says to buy."""
+    return f"signal.{token(kind)}.{token(symbol)}"
+
+
+def signal_filter(kind: str) -> str:
+    """Return the filter for every signal of one kind."""
+    return f"signal.{token(kind)}.>"
+
+
 @lru_cache(maxsize=65_536)
 def gap(exchange: str, market: str, symbol: str) -> str:
     """Return the subject of an instrument's gaps."""
@@ -109,6 +124,11 @@ def dead(service: str) -> str:
 def checkpoint(part: int) -> str:
     """Return the subject of the normaliser's checkpoints of one RAW partition."""
     return f"checkpoint.normaliser.{part:02d}"
+
+
+def arbitrage_checkpoint() -> str:
+    """Return the subject of the arbitrage-signal's checkpoints."""
+    return "checkpoint.arbitrage_signal"
 
 
 def resync(exchange: str, market: str, symbol: str) -> str:

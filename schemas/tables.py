@@ -62,6 +62,11 @@ class Table:
         return _columns(self.record)
 
     @property
+    def keeps_sequence(self) -> bool:
+        """Whether each row keeps its message's MD sequence, in `stream_sequence`."""
+        return issubclass(self.record, records.Sequenced)
+
+    @property
     def input_structure(self) -> str:
         """The structure of `input(...)`: what ClickHouse reads from a record's JSON, times still integers."""
         return ", ".join(f"{column.name} {column.input_type}" for column in self.columns)
@@ -307,6 +312,24 @@ TABLES: tuple[Table, ...] = (
         batch=_SLOW,
         partition_by=_BY_MONTH,
         description="Connections opened, subscribed, silent and closed.",
+    ),
+    _table(
+        "arbitrage_opportunities",
+        records.ArbitrageOpportunity,
+        ttl=_days(90),
+        batch=_PROMPT,
+        order=("timestamp", "opportunity_id"),
+        partition_by=_BY_MONTH,
+        subject=subjects.signal_filter(subjects.ARBITRAGE),
+        description="What happened to each arbitrage opportunity: open, confirmed, update, closed.",
+    ),
+    _table(
+        "arbitrage_spreads",
+        records.ArbitrageSpread,
+        ttl=_days(7),
+        batch=_PROMPT,
+        subject=subjects.signal_filter(subjects.ARBITRAGE_SPREAD),
+        description="Spread of each pair of instruments of one asset, each second in which one of them changed.",
     ),
     _table(
         "gap_events",

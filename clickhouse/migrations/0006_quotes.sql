@@ -7,6 +7,7 @@ CREATE TABLE IF NOT EXISTS tapeline.quotes
     timestamp_source LowCardinality(String) CODEC(ZSTD(1)),
     received_at      DateTime64(6, 'UTC') CODEC(Delta, ZSTD(1)),
     source           LowCardinality(String) CODEC(ZSTD(1)),
+    stream_sequence  Nullable(Int64) CODEC(Delta, ZSTD(1)),
     bid_price        Nullable(Decimal(38, 18)) CODEC(ZSTD(1)),
     bid_quantity     Nullable(Decimal(38, 18)) CODEC(ZSTD(1)),
     ask_price        Nullable(Decimal(38, 18)) CODEC(ZSTD(1)),

@@ -7,6 +7,7 @@ CREATE TABLE IF NOT EXISTS tapeline.instruments
     timestamp_source LowCardinality(String) CODEC(ZSTD(1)),
     received_at      DateTime64(6, 'UTC') CODEC(Delta, ZSTD(1)),
     source           LowCardinality(String) CODEC(ZSTD(1)),
+    stream_sequence  Nullable(Int64) CODEC(Delta, ZSTD(1)),
     exchange_symbol  String CODEC(ZSTD(1)),
     base             LowCardinality(String) CODEC(ZSTD(1)),
     quote            LowCardinality(String) CODEC(ZSTD(1)),

@@ -7,6 +7,7 @@ CREATE TABLE IF NOT EXISTS tapeline.gap_events
     timestamp_source LowCardinality(String) CODEC(ZSTD(1)),
     received_at      DateTime64(6, 'UTC') CODEC(Delta, ZSTD(1)),
     source           LowCardinality(String) CODEC(ZSTD(1)),
+    stream_sequence  Nullable(Int64) CODEC(Delta, ZSTD(1)),
     gap_id           String CODEC(ZSTD(1)),
     kind             LowCardinality(String) CODEC(ZSTD(1)),
     gap_type         LowCardinality(String) CODEC(ZSTD(1)),

@@ -92,7 +92,7 @@ class Delivery:
         return [row for row, reason in zip(rows, reasons, strict=True) if reason is None]
 
     async def _insert(self, rows: Sequence[Message], entry: Entry, token: str) -> None:
-        body = b"\n".join([row.body for row in rows])
+        body = b"\n".join([_stamped(row) for row in rows] if self._table.keeps_sequence else [row.body for row in rows])
 
         async def attempt() -> None:
             begun = time.perf_counter()
@@ -155,3 +155,8 @@ class Delivery:
         self.refused_rows += 1
         metrics.REFUSED.labels(self._table.name).inc()
         self._log.warning("row_refused", subject=row.subject, stream_seq=row.sequence, reason=reason[:300])
+
+
+def _stamped(row: Message) -> bytes:
+    """Return a message's JSON object with its place in the stream, which the message itself cannot know."""
+    return b'%b,"stream_sequence":%d}' % (row.body.rstrip()[:-1], row.sequence)

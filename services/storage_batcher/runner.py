@@ -147,7 +147,7 @@ class Runner:
             if self._core.owned:
                 everything = len(self._owned_tables) == len(tables.TABLES)
                 filters = (
-                    (subjects.MD_ALL, subjects.GAP_ALL, subjects.DEAD_ALL)
+                    (subjects.MD_ALL, subjects.SIGNAL_ALL, subjects.GAP_ALL, subjects.DEAD_ALL)
                     if everything
                     else tuple(table.subject for table in self._owned_tables)
                 )
