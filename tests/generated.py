@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from schemas import json_schema, records, tables
+from schemas import accounts, json_schema, records, tables
 from services.collector.settings import CollectorSettings
 from services.command_line.settings import PipelineSettings
+from services.command_line.streams_settings import StreamsSettings
 from services.embedded_clickhouse.settings import EmbeddedClickhouseSettings
 from services.exchange_simulator.settings import SimulatorSettings
 from services.normaliser.settings import NormaliserSettings
@@ -20,12 +21,14 @@ from services.storage_batcher.settings import StorageBatcherSettings
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 SETTINGS = ROOT / "docs" / "settings.md"
+ACCOUNTS = ROOT / "nats" / "accounts.conf"
 
 SECTIONS: tuple[type[Settings], ...] = (
     PipelineSettings,
     CollectorSettings,
     NormaliserSettings,
     StorageBatcherSettings,
+    StreamsSettings,
     EmbeddedClickhouseSettings,
     SimulatorSettings,
 )
@@ -120,6 +123,7 @@ def main() -> None:
     json_schema.main()
     SETTINGS.write_text(settings_page())
     README.write_text(readme())
+    ACCOUNTS.write_text(accounts.accounts_conf())
 
 
 if __name__ == "__main__":

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 
 class NatsServer:
-    """A nats-server with JetStream. After the first start it keeps its port, so that clients find it again."""
+    """A nats-server with JetStream. After the first start it keeps its port, so that clients find it again.
 
-    def __init__(self, directory: Path) -> None:
+    `config` is a configuration file beside the flags, `environment` what it refers to.
+    """
+
+    def __init__(
+        self, directory: Path, config: Path | None = None, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.directory = directory
+        self._config = ["-c", str(config)] if config is not None else []
+        self._environment = {**os.environ, **(environment or {})}
         self.port = -1
         self.monitor_port = -1
         self._process: subprocess.Popen[bytes] | None = None
@@ -39,11 +47,13 @@ class NatsServer:
             self._process = subprocess.Popen(
                 [
                     str(Path(sys.executable).with_name("nats-server")),
+                    *self._config,
                     *("-a", "127.0.0.1", "-p", str(self.port), "-m", str(self.monitor_port), "-js"),
                     *("-sd", str(self.directory), "--ports_file_dir", str(self.directory)),
                 ],
                 stdout=log,
                 stderr=log,
+                env=self._environment,
             )
         ports = self.directory / f"nats-server_{self._process.pid}.ports"
         while True:  # bounded by the process's own life: a server that cannot start ends
@@ -75,9 +85,11 @@ class NatsServer:
 
 
 @contextmanager
-def run_nats(directory: Path) -> Iterator[NatsServer]:
+def run_nats(
+    directory: Path, config: Path | None = None, environment: Mapping[str, str] | None = None
+) -> Iterator[NatsServer]:
     """Run a server for as long as the context is open."""
-    server = NatsServer(directory)
+    server = NatsServer(directory, config, environment)
     server.start()
     try:
         yield server

@@ -135,16 +135,17 @@ def migrate(
 
 @app.command()
 def streams() -> None:
-    """Bring NATS's streams and buckets up to what is declared. Safe to repeat."""
+    """Bring NATS's streams, buckets and bots' consumers up to what is declared. Safe to repeat."""
+    from services.command_line.streams_settings import StreamsSettings
     from services.shared.runtime.bus import connect
     from services.shared.runtime.provision import provision
 
     async def work() -> list[str]:
-        settings = Settings.load()
+        settings = StreamsSettings.load()
         log = logs.configure(settings, "streams")
         bus = await connect(settings, "streams", log, asyncio.Event())
         try:
-            return await provision(bus)
+            return await provision(bus, settings.ring_bytes, settings.replicas, settings.bots)
         finally:
             await bus.close()
 

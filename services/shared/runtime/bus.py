@@ -22,6 +22,7 @@ from nats.js.kv import KeyValue
 from nats.nuid import NUID
 
 from schemas import streams
+from schemas.accounts import inbox
 from schemas.errors import Broken, Busy, Overtaken
 from services.shared.runtime.settings import Settings
 
@@ -279,6 +280,8 @@ async def connect(settings: Settings, name: str, log: structlog.stdlib.BoundLogg
                 name=f"tapeline-{name}",
                 user=settings.nats_user,
                 password=password,
+                # A user with permissions hears its own inbox only.
+                inbox_prefix=inbox(settings.nats_user) if settings.nats_user else "_INBOX",
                 max_reconnect_attempts=-1 if attempt else 1,
                 reconnect_time_wait=0.25,  # type: ignore[arg-type]  # annotated int, used as seconds
                 ping_interval=5,

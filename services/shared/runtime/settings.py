@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import yaml
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -34,8 +34,22 @@ def _split(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
+def _no_credentials(value: str, info: ValidationInfo) -> str:
+    """Refuse an address that holds a password: addresses are logged and shown, and so would the password be."""
+    if "@" in value:
+        server = (info.field_name or "").removesuffix("_url").upper()
+        raise SettingsError(
+            f"{ENV_PREFIX}{server}_URL holds a user or a password, which would be shown in logs; set "
+            f"{ENV_PREFIX}{server}_USER and {ENV_PREFIX}{server}_PASSWORD instead"
+        )
+    return value
+
+
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 """A list of names: a YAML list, or text with commas in a variable or flag."""
+
+Address = Annotated[str, AfterValidator(_no_credentials)]
+"""A server's address, or several separated by commas, without credentials."""
 
 
 class Settings(BaseSettings):
@@ -47,10 +61,10 @@ class Settings(BaseSettings):
 
     data_dir: Path = Field(Path("data"), description="Folder of everything that is kept on this machine.")
     host: str = Field("127.0.0.1", description="Address that this process listens on.")
-    nats_url: str = Field("nats://127.0.0.1:4222", description="The NATS server, or several separated by commas.")
+    nats_url: Address = Field("nats://127.0.0.1:4222", description="The NATS server, or several separated by commas.")
     nats_user: str | None = Field(None, description="NATS user, where the server asks for one.")
     nats_password: SecretStr | None = Field(None, description="NATS password; from the environment only.")
-    clickhouse_url: str = Field("http://127.0.0.1:8123", description="ClickHouse's HTTP interface.")
+    clickhouse_url: Address = Field("http://127.0.0.1:8123", description="ClickHouse's HTTP interface.")
     clickhouse_user: str = Field("default", description="ClickHouse user.")
     clickhouse_password: SecretStr = Field(SecretStr(""), description="ClickHouse password; from the environment only.")
     log_format: Literal["auto", "json", "console"] = Field(
