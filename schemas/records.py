@@ -289,7 +289,7 @@ class Connection(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False
 
     collector: Token
     connection: str
-    event: Literal["opened", "subscribed", "silent", "dropped", "closed"]
+    event: Literal["opened", "subscribed", "silent", "dropped", "unsubscribed", "closed"]
     url: str
     streams: int
     frames: int

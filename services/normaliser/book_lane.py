@@ -112,7 +112,7 @@ class BookLane(Lane):
                 before=change.timestamp + 1,
                 last_missing=before,
             )
-            self.desk.emit_gap(gap)
+            self.tell_gap(gap)
         self._ask(why, change.received_at)
 
     def _apply(self, change: records.BookChange) -> None:
@@ -216,6 +216,8 @@ class BookLane(Lane):
 
     def _ask(self, reason: str, now: int) -> None:
         """Ask for a snapshot, once until it comes, or again when it does not come for long."""
+        if self.delisted:
+            return  # the exchange has none any more
         asked_at = self.asked_at
         if asked_at is not None and now - asked_at < self.desk.options.ask_again_us:
             return
@@ -301,7 +303,7 @@ class BookLane(Lane):
             after=None if last is None else last.timestamp,
         )
         self.holes[BOOK] = hole
-        self.desk.emit_gap(gap_of(self.place(BOOK), hole, received_at=now))
+        self.tell_gap(gap_of(self.place(BOOK), hole, received_at=now))
 
     def due(self) -> int | None:
         """Return when something is to be done even if no change comes, our clock."""
@@ -356,7 +358,7 @@ class BookLane(Lane):
             return
         before, last = _before(change), hole.last_sequence
         missing = last is None or before > last
-        self.desk.emit_gap(
+        self.tell_gap(
             gap_of(
                 self.place(CHANGE),
                 hole,

@@ -17,6 +17,7 @@ from schemas import frames as raw
 from schemas import records, subjects
 from schemas.errors import BadFrame, UnknownSymbol
 from schemas.frames import RawFrame
+from services.normaliser.backfill import Backfills
 from services.normaliser.book_lane import BookLane
 from services.normaliser.desk import CoreOptions, Counters, Desk, LaneKey, Output, Resync
 from services.normaliser.lane import Lane
@@ -76,6 +77,7 @@ class PartitionCore:
         self._markets = markets
         self._desk = Desk(options or CoreOptions())
         self._listings = Listings(self._desk, part)
+        self._backfills = Backfills(self._desk)
         self._units: dict[tuple[str, str, str], _Unit] = {}
         self._lanes: dict[LaneKey, Lane] = {}
         """The lanes of all units, found in one step."""
@@ -156,12 +158,17 @@ class PartitionCore:
         market = self._markets.get(market_key)
         if market is None:
             raise BadFrame(f"no market {frame.exchange} {frame.market} is known")
+        if frame.origin == "backfill":
+            if self._raw_sequence > self._unit(frame.exchange, frame.market, frame.symbol).seen:
+                self._backfills.take(frame, self._listings.of(*market_key))
+            return None
         if frame.channel == subjects.SESSION:
             self._session(frame, market)
             return None
         if frame.channel == market.instruments.name:
             if self._raw_sequence > self._partition_seen and self._is_new(frame):
                 self._listings.take(frame, market)
+            self._delist(market_key, frame.received_at)
             return None
         poll = market.polls.get(frame.channel)
         if poll is not None:
@@ -188,8 +195,22 @@ class PartitionCore:
             unit = self._unit(*key[:3])
             lane = make_lane(self._desk, market, symbol, channel)
             lane.seen = unit.seen
+            lane.delisted = self._listings.has_ended(*key[:3])
             self._lanes[key] = unit.lanes[channel.name] = lane
         return lane
+
+    def _delist(self, market: tuple[str, str], now: int) -> None:
+        """Let the lanes of a market know whether their instruments are still traded."""
+        for key in sorted(key for key in self._lanes if key[:2] == market):
+            if self._raw_sequence > self._lanes[key].seen:
+                self._tell_listed(self._lanes[key], now)
+
+    def _tell_listed(self, lane: Lane, now: int) -> None:
+        ended = self._listings.has_ended(lane.exchange, lane.market, lane.symbol)
+        if ended and not lane.delisted:
+            lane.delist(now)
+        elif lane.delisted and not ended:
+            lane.relist()
 
     def _poll(self, frame: RawFrame, market: Market, poll: Poll) -> None:
         unit = self._unit(frame.exchange, frame.market, frame.symbol)
@@ -278,6 +299,8 @@ class PartitionCore:
             lane.leave(name, now, f"connection {name} closed: {event.reason or 'no reason given'}")
         elif event.event == "alive" and link is not lane.leader:
             lane.look_at_leader(now)
+        elif event.event == "unsubscribed" and lane.channel.name in event.channels.get(lane.symbol, ()):
+            lane.leave(name, now, f"connection {name} gave it up: {event.reason or 'no reason given'}", meant=True)
         elif event.event == "dropped" and lane.channel.name in event.channels.get(lane.symbol, ()):
             lane.dropped(link, now, f"frames {event.first_number} to {event.last_number} found no room")
 
@@ -358,6 +381,7 @@ class PartitionCore:
                 *unit.name,
                 {name: dump_lane(lane) for name, lane in unit.lanes.items()},
                 {name: dump_poll(lane) for name, lane in unit.polls.items()},
+                self._backfills.dump(unit.name),
             )
         )
 
@@ -383,6 +407,8 @@ class PartitionCore:
         for saved in instruments.values():
             self._restore_unit(saved)
             resume = min(resume, saved.raw_sequence)
+        for key in sorted(self._lanes):  # the listing may be newer than a lane's state
+            self._tell_listed(self._lanes[key], self._now)
         return resume
 
     def _restore_unit(self, saved: SavedUnit) -> None:
@@ -397,3 +423,4 @@ class PartitionCore:
         for name, poll in saved.polls.items():
             unit.polls[name] = PollLane(self._desk, saved.symbol)
             load_poll(unit.polls[name], poll)
+        self._backfills.load(unit.name, saved.backfills)

@@ -69,6 +69,10 @@ class Lane:
         """The RAW sequence up to which a saved lane's state holds; frames up to there are in it."""
         self.overlap = False
         """The leader took over while covering: what its predecessor already said is dropped until it passes that."""
+        self.delisted = False
+        """The instrument is traded no more: whatever does not come any more is not missing."""
+        self.given_up = ""
+        """The last connection that gave the lane up on purpose, with none to follow it; its last frames may come."""
 
     # -- frames ----------------------------------------------------------------------------------------------------
 
@@ -80,7 +84,7 @@ class Lane:
             last = self.ended.get(name)
             if last is not None and number <= last:
                 return None
-            if last is not None and self.leader is not None:
+            if last is not None and (self.leader is not None or name == self.given_up):
                 self.ended[name] = number
                 return Link(name, frame.received_at, number)  # taken for gone too early: it leads no more
             link = self.join(name, frame.received_at)
@@ -93,11 +97,12 @@ class Lane:
         """Keep the records of a connection that does not lead aside.
 
         What it heard before the leader began, the leader cannot tell: that goes out at once. It happens when a killed
-        collector's frames reach RAW late.
+        collector's frames reach RAW late, and with the last frames of a stream that was given up.
         """
-        if self.leader is not None and received_at < self.leader.since:
+        if self.leader is None or received_at < self.leader.since:
             for record in found:
-                self.desk.emit(record)
+                if not self.desk.was_refilled(record):
+                    self.desk.emit(record)
             return
         link.aside.extend(found)
         self.look_at_leader(received_at)
@@ -121,7 +126,7 @@ class Lane:
     def said(self, record: records.Record, last: records.Record) -> bool:
         """Whether `record` is `last` once more."""
         if isinstance(record, records.Candle):
-            return record.timestamp <= last.timestamp
+            return record.timestamp <= last.timestamp or self.desk.was_refilled(record)
         return _sent(record) == _sent(last) and same(record, last)
 
     def passed(self, record: records.Record, last: records.Record) -> bool:
@@ -161,6 +166,7 @@ class Lane:
         link = self.links.get(name)
         if link is None:
             link = self.links[name] = Link(name, since, self.ended.pop(name, 0))
+            self.given_up = ""
         if self.leader is None:
             if self.down_since is not None:
                 self.open_holes("disconnect", self.down_why, self.down_since, since, detected=since)
@@ -171,8 +177,8 @@ class Lane:
             self.look_at_leader(since)
         return link
 
-    def leave(self, name: str, ended_at: int, why: str) -> None:
-        """End a connection at `ended_at`, our clock."""
+    def leave(self, name: str, ended_at: int, why: str, *, meant: bool = False) -> None:
+        """End a connection at `ended_at`, our clock; `meant` when the lane was given up on purpose."""
         link = self.links.pop(name, None)
         if link is None:
             return
@@ -186,7 +192,11 @@ class Lane:
         if heir is None:
             self.resting()
             self.leader = None
-            self.down_since, self.down_why = alive_until, why
+            if meant or self.delisted:
+                self.given_up = name if meant else ""
+                self.begin_anew()
+            else:
+                self.down_since, self.down_why = alive_until, why
             return
         if heir.since <= ended_at:
             self.overlap = True
@@ -250,6 +260,29 @@ class Lane:
         """Return when a connection of this lane last gave a sign of life, our clock."""
         return self._heard(self.links[name])
 
+    def delist(self, now: int) -> None:
+        """The instrument is traded no more as of `now`, our clock: what was missed until then is known, and all."""
+        if self.down_since is not None:
+            self.open_holes("disconnect", self.down_why, self.down_since, now, detected=now)
+        self.begin_anew()
+        self.delisted = True
+
+    def relist(self) -> None:
+        """The instrument is traded again: whatever was before is another life."""
+        self.begin_anew()
+        self.delisted = False
+
+    def begin_anew(self) -> None:
+        """Whatever comes next follows nothing that was before."""
+        self.down_since = None
+        self.interrupted()
+        self.holes.clear()
+
+    def tell_gap(self, gap: records.Gap) -> None:
+        """Put out a gap's state, unless there is nothing to be missed."""
+        if not self.delisted:
+            self.desk.emit_gap(gap)
+
     def interrupted(self) -> None:
         """Coverage begins anew after a hole: the next record need not follow the last one."""
 
@@ -273,7 +306,7 @@ class Lane:
                 last_sequence=self.last_number(kind),
             )
             self.holes[kind] = hole
-            self.desk.emit_gap(gap_of(self.place(kind), hole, received_at=detected))
+            self.tell_gap(gap_of(self.place(kind), hole, received_at=detected))
 
     def place(self, kind: str) -> Place:
         """Return whose gap one of this lane and kind is."""
@@ -300,7 +333,7 @@ class Lane:
             before = self.moment(record)
             if not isinstance(record, records.Candle):
                 before += 1
-            self.desk.emit_gap(gap_of(self.place(kind), hole, received_at=record.received_at, before=before))
+            self.tell_gap(gap_of(self.place(kind), hole, received_at=record.received_at, before=before))
 
 
 def _sent(record: records.Record) -> int:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import msgspec
 
 from schemas import subjects
+from schemas.errors import BadFrame
 from schemas.frames import RawFrame
 from schemas.records import Instrument
 from services.normaliser.desk import Desk
 from services.shared.exchanges.declaration import Listing, Market
+from services.shared.exchanges.lifecycle import ENDED
+
+DELISTED = "delisted"
+"""The status of an instrument that its exchange lists no more."""
 
 _NOTHING = Listing()
 
@@ -25,21 +30,38 @@ class Listings:
         """Return what is known of a market's instruments."""
         return self._by_market.get((exchange, market), _NOTHING)
 
+    def has_ended(self, exchange: str, market: str, symbol: str) -> bool:
+        """Whether an instrument is known, and known not to be traded any more."""
+        item = self.of(exchange, market).by_symbol.get(symbol)
+        return item is not None and item.status in ENDED
+
     def take(self, frame: RawFrame, market: Market) -> None:
-        """Take an instrument list. Raises BadFrame. What it no longer names stays known: its last frames may come."""
+        """Take a whole instrument list. Raises BadFrame.
+
+        What it no longer names has ended, and stays known: its last frames may come.
+        """
         found = market.instruments.parse(frame, _NOTHING)
         known = self.of(frame.exchange, frame.market).by_symbol
+        if known and not found:
+            raise BadFrame(f"an instrument list of {frame.exchange} {frame.market} without an instrument")
         merged = dict(known)
-        for instrument in found:
-            assert isinstance(instrument, Instrument)
-            symbol = instrument.symbol
-            old = known.get(symbol)
-            if old is not None and _same(old, instrument):
-                continue
-            merged[symbol] = instrument
-            if subjects.partition(frame.exchange, frame.market, symbol) == self._part:
-                self._desk.emit(instrument)
+        gone = dict(known)
+        for item in found:
+            assert isinstance(item, Instrument)
+            gone.pop(item.symbol, None)
+            old = known.get(item.symbol)
+            instrument = item if old is None else _ended(old, item)
+            if old is None or not _same(old, instrument):
+                self._put(merged, instrument)
+        for old in gone.values():
+            if old.status not in ENDED:
+                self._put(merged, _vanished(old, frame.received_at))
         self._by_market[frame.exchange, frame.market] = Listing(list(merged.values()))
+
+    def _put(self, merged: dict[str, Instrument], item: Instrument) -> None:
+        merged[item.symbol] = item
+        if subjects.partition(item.exchange, item.market, item.symbol) == self._part:
+            self._desk.emit(item)
 
     def dump(self) -> list[Instrument]:
         """Return all instruments, to be saved."""
@@ -51,6 +73,36 @@ class Listings:
         for item in saved:
             by_market.setdefault((item.exchange, item.market), []).append(item)
         self._by_market = {key: Listing(items) for key, items in by_market.items()}
+
+
+def _ended(old: Instrument, new: Instrument) -> Instrument:
+    """Return `new` with the time at which it ended, where its status says so and the exchange does not tell when.
+
+    That is the time of the first list that said so, if one was seen that did not: else it is not known.
+    """
+    if new.status not in ENDED or new.delisted_at is not None:
+        return new
+    if old.status in ENDED:
+        return msgspec.structs.replace(new, delisted_at=old.delisted_at)
+    return msgspec.structs.replace(new, delisted_at=_moment(old, new.received_at))
+
+
+def _vanished(old: Instrument, now: int) -> Instrument:
+    """Return the last record of an instrument that a list of `now` does not name any more."""
+    return msgspec.structs.replace(
+        old,
+        timestamp=now,
+        timestamp_source="received",
+        received_at=now,
+        status=DELISTED,
+        delisted_at=_moment(old, now),
+    )
+
+
+def _moment(old: Instrument, now: int) -> int:
+    """Return when an instrument ended: as the exchange had announced it, else when a list first said so."""
+    announced = [moment for moment in (old.delisted_at, old.expires_at) if moment is not None and moment <= now]
+    return min(announced, default=now)
 
 
 def _same(old: Instrument, new: Instrument) -> bool:

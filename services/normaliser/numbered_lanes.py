@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from schemas import records
 from services.normaliser.desk import Desk
 from services.normaliser.gaps import Hole, gap_of
@@ -54,7 +56,7 @@ class NumberedLane(Lane):
             last_sequence=last_number,
         )
         place = self.place(record.KIND)
-        self.desk.emit_gap(
+        self.tell_gap(
             gap_of(
                 place,
                 hole,
@@ -63,6 +65,12 @@ class NumberedLane(Lane):
                 last_missing=self._before(record, number),
             )
         )
+
+    def begin_anew(self) -> None:
+        """Whatever comes next follows nothing that was before: numbers may have begun anew too."""
+        super().begin_anew()
+        for kind, last in self.last.items():
+            self.last[kind] = msgspec.structs.replace(last, sequence=None)
 
     def passed(self, record: records.Record, last: records.Record) -> bool:
         """Whether a trade's number is not above the last one's."""
@@ -91,7 +99,7 @@ class NumberedLane(Lane):
         del self.holes[kind]
         before = self._before(record, record.sequence)
         missing = before > hole.last_sequence
-        self.desk.emit_gap(
+        self.tell_gap(
             gap_of(
                 self.place(kind),
                 hole,

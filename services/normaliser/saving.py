@@ -10,6 +10,7 @@ from functools import lru_cache
 import msgspec
 
 from schemas import records
+from services.normaliser.backfill import SavedBackfill
 from services.normaliser.book import Book, SavedBook
 from services.normaliser.book_lane import BookLane
 from services.normaliser.candle_lane import CandleLane
@@ -70,6 +71,8 @@ class SavedLane(msgspec.Struct):
     holes: dict[str, Hole]
     last: dict[str, bytes]
     overlap: bool
+    delisted: bool = False
+    given_up: str = ""
     books: SavedBookLane | None = None
     values: SavedValueLane | None = None
     candles: SavedCandleLane | None = None
@@ -91,6 +94,7 @@ class SavedUnit(msgspec.Struct):
     symbol: str
     lanes: dict[str, SavedLane]
     polls: dict[str, SavedPoll]
+    backfills: dict[str, SavedBackfill] = {}
 
 
 class SavedPartition(msgspec.Struct):
@@ -179,6 +183,8 @@ def dump_lane(lane: Lane) -> SavedLane:
         holes=dict(lane.holes),
         last={kind: records.encode(record) for kind, record in lane.last.items()},
         overlap=lane.overlap,
+        delisted=lane.delisted,
+        given_up=lane.given_up,
         books=_dump_books(lane) if isinstance(lane, BookLane) else None,
         values=_dump_values(lane) if isinstance(lane, ValueLane) else None,
         candles=_dump_candles(lane) if isinstance(lane, CandleLane) else None,
@@ -198,6 +204,7 @@ def load_lane(lane: Lane, saved: SavedLane) -> None:
     lane.holes = saved.holes
     lane.last = {kind: _record(kind, body) for kind, body in saved.last.items()}
     lane.overlap = saved.overlap
+    lane.delisted, lane.given_up = saved.delisted, saved.given_up
     if isinstance(lane, BookLane) and saved.books is not None:
         _load_books(lane, saved.books)
     if isinstance(lane, ValueLane) and saved.values is not None:

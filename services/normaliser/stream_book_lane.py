@@ -108,7 +108,7 @@ class StreamBookLane(BookLane):
             last_sequence=tail.last_sequence if ahead else None,
         )
         self.holes[CHANGE] = hole
-        self.desk.emit_gap(gap_of(self.place(CHANGE), hole, received_at=start.received_at))
+        self.tell_gap(gap_of(self.place(CHANGE), hole, received_at=start.received_at))
 
     def _behind_leader(self, record: records.Record) -> bool:
         # Until the leader is in step a snapshot may be what helps it.

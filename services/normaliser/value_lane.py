@@ -73,9 +73,9 @@ class ValueLane(Lane):
         """Return what a new leader has aside that was not told."""
         return self.untold(heir)
 
-    def leave(self, name: str, ended_at: int, why: str) -> None:
+    def leave(self, name: str, ended_at: int, why: str, *, meant: bool = False) -> None:
         """End a connection."""
-        super().leave(name, ended_at, why)
+        super().leave(name, ended_at, why, meant=meant)
         self.counts.pop(name, None)
 
     def lose(self, why: str) -> None:
