@@ -1,0 +1,21 @@
+"""Every exchange market whose past can be asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from services.shared.exchanges.binance_history import BINANCE_HISTORY
+from services.shared.exchanges.history import History
+
+HISTORIES: Mapping[tuple[str, str], Mapping[str, History]] = {
+    market: {history.name: history for history in found} for market, found in {**BINANCE_HISTORY}.items()
+}
+"""Exchange and market -> what is served, by the channel of its answers."""
+
+
+def history_of(exchange: str, market: str, kind: str, interval: str | None) -> History | None:
+    """Return what serves a kind of record of a market (a candle: of one interval), or None when nothing does."""
+    for history in HISTORIES.get((exchange, market), {}).values():
+        if (history.kind, history.interval) == (kind, interval):
+            return history
+    return None
