@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import msgspec
 
 from schemas import records, subjects
+from services.shared.exchanges.history import interval_of
 
 LaneKey = tuple[str, str, str, str]
 """Exchange, market, symbol, channel."""
@@ -90,10 +92,20 @@ class Desk:
 
         self.alarms: dict[str, list[tuple[int, LaneKey]]] = {}
         """Connection -> heap of (when, which lane): what is due when a frame of that connection is that late."""
+        self.refilled: dict[tuple[str, str, str, str, str | None], Callable[[records.Record], bool]] = {}
+        """Exchange, market, symbol, kind and interval -> whether a row of it was brought by the exchange's history."""
 
     def wake(self, connection: str, due: int, key: LaneKey) -> None:
         """Have a lane looked at when a frame of `connection` was received at `due` or later."""
         heapq.heappush(self.alarms.setdefault(connection, []), (due, key))
+
+    def was_refilled(self, record: records.Record) -> bool:
+        """Whether a live row that comes late was brought by the exchange's history already."""
+        if not self.refilled:
+            return False
+        name = (record.exchange, record.market, record.symbol, record.KIND, interval_of(record))
+        has = self.refilled.get(name)
+        return has is not None and has(record)
 
     def emit(self, record: records.Record) -> None:
         """Put a market record into the tray."""

@@ -37,7 +37,7 @@ class PollLane:
         """Put out the rows that are newer than the last one."""
         for record in found:
             name = self._name(record)
-            if record.timestamp <= self.last.get(name, -1):
+            if record.timestamp <= self.last.get(name, -1) or self.desk.was_refilled(record):
                 self.desk.counters.duplicates += 1
                 continue
             self.last[name] = record.timestamp

@@ -34,6 +34,7 @@ def pure_modules(folder: str) -> tuple[str, ...]:
     pure = {
         "normaliser": (
             "core",
+            "backfill",
             "desk",
             "lane",
             "numbered_lanes",
