@@ -26,6 +26,7 @@ class Priority(StrEnum):
     """One book's fresh snapshot after a break."""
     STARTUP = "startup"
     """The snapshots that follow a first subscription."""
+    SNAPSHOT = "startup"
     URGENT = "urgent"
     """What everything else waits for (instrument lists), and gaps that are being looked at."""
     POLL = "poll"

@@ -296,6 +296,24 @@ class Connection(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False
     reason: str | None = None
 
 
+class ClockOffset(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """How far an exchange's clock is from a collector's own, in microseconds; positive where the exchange is ahead.
+
+    One record per answer to "what time is it". `offset_us` is that of the answer with the least `round_trip_us` among
+    the `samples` recent ones, heard at `measured_at`: it is wrong by half its round trip at most. `server_time` is what
+    this answer said. `symbol` is `_all`.
+    """
+
+    KIND: ClassVar[str] = "clock_offset"
+
+    collector: Token
+    offset_us: int
+    round_trip_us: int
+    measured_at: Micros
+    samples: int
+    server_time: Micros
+
+
 class Gap(Sequenced, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Something the exchange said, or may have said, that we do not have; one row per change of its state.
 
@@ -433,6 +451,7 @@ MARKET_RECORDS: tuple[type[Record], ...] = (
     VolatilityIndex,
     Instrument,
     Connection,
+    ClockOffset,
 )
 """Records published on `md.<kind>.>`."""
 

@@ -314,6 +314,14 @@ TABLES: tuple[Table, ...] = (
         description="Connections opened, subscribed, silent and closed.",
     ),
     _table(
+        "clock_offsets",
+        records.ClockOffset,
+        ttl=_days(90),
+        batch=_SLOW,
+        partition_by=_BY_MONTH,
+        description="How far each exchange's clock is from ours.",
+    ),
+    _table(
         "arbitrage_opportunities",
         records.ArbitrageOpportunity,
         ttl=_days(90),

@@ -20,3 +20,9 @@ REQUESTS_SENT = Counter("collector_requests_sent", "REST requests sent.", ["exch
 REQUESTS_FAILED = Counter(
     "collector_requests_failed", "REST requests without a usable answer.", ["exchange", "market", "name"]
 )
+BUDGET_WAITING = Gauge("collector_budget_waiting", "Requests that wait for leave.", ["exchange", "pool"])
+BUDGET_USED = Gauge(
+    "collector_budget_used_ratio",
+    "Share of what we allow ourselves of a limit that is used.",
+    ["exchange", "pool", "limit"],
+)

@@ -15,6 +15,7 @@ class Budget:
         self.paused_until_us = 0
         self._spent: deque[tuple[int, float]] = deque()
         self._sum = 0.0
+        self._held = 0.0
 
     def wait_us(self, weight: float, now_us: int) -> int:
         """Return how long to wait until `weight` may be spent; 0 means now. Raises ValueError above the limit."""
@@ -22,24 +23,39 @@ class Budget:
             raise ValueError(f"a weight of {weight} does not fit into a limit of {self.limit}")
         self._expire(now_us)
         wait = max(0, self.paused_until_us - now_us)
-        over = self._sum + weight - self.limit
+        over = self._sum + self._held + weight - self.limit
         for at_us, spent in self._spent:
             if over <= 0:
-                break
+                return wait
             over -= spent
             wait = max(wait, at_us + self.window_us - now_us)
-        return wait
+        # What is held is settled now at the earliest, and stays counted for a window from then.
+        return max(wait, self.window_us) if over > 0 else wait
 
     def spend(self, weight: float, now_us: int) -> None:
         """Count what is spent now."""
         self._spent.append((now_us, weight))
         self._sum += weight
 
+    def hold(self, weight: float) -> None:
+        """Count what is under way. The other side counts it when it arrives, any time until it has been answered."""
+        self._held += weight
+
+    def settle(self, weight: float, now_us: int) -> None:
+        """What was held has been answered: the other side has counted it by now, and perhaps only just."""
+        self._held -= weight
+        self.spend(weight, now_us)
+
+    def used(self, now_us: int) -> float:
+        """Return what is counted now, what is under way included."""
+        self._expire(now_us)
+        return self._sum + self._held
+
     def correct(self, used: float, now_us: int) -> None:
         """The other side counts `used` in its window: when that is more than we know of, believe it."""
-        self._expire(now_us)
-        if used > self._sum:
-            self.spend(used - self._sum, now_us)
+        known = self.used(now_us)
+        if used > known:
+            self.spend(used - known, now_us)
 
     def pause(self, until_us: int) -> None:
         """Spend nothing until then."""

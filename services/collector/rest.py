@@ -3,116 +3,62 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
-import itertools
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from enum import IntEnum
-from functools import partial
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import structlog
 
+from schemas.control import Priority
 from schemas.errors import Busy
 from services.collector import metrics
-from services.collector.pacing import Backoff, Budget
-from services.collector.tasks import together
+from services.collector.budget_keeper import Keeper, Leave
+from services.collector.pacing import Backoff
 from services.shared.exchanges.declaration import Market
-from services.shared.runtime.clock import monotonic_us
+from services.shared.runtime.clock import now_us
 from services.shared.runtime.http import Answer, Http
 
-MINUTE_US = 60_000_000
 SECOND_US = 1_000_000
-IN_FLIGHT = 4
-"""Requests of one exchange and address under way at the same time."""
-
-_DEFAULT_PAUSE_S = 60
-_LIMITED = (429, 418)
 
 
-class Priority(IntEnum):
-    """Which request goes first."""
-
-    RESYNC = 0
-    SNAPSHOT = 1
-    URGENT = 2
-    POLL = 3
-
-
-@dataclass(order=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Request:
-    """A GET of `path` (percent-encoded, with its query). `done` gets the answer, or None when there will be none."""
+    """A GET of `path` (percent-encoded, with its query), which is one of the poll `name`.
+
+    `done` gets the answer, or None when there will be none.
+    """
 
     priority: Priority
+    path: str
+    weight: int
+    name: str
+    done: Callable[[Answer | None], None]
+    retry: bool
     order: int
-    path: str = field(compare=False)
-    weight: int = field(compare=False)
-    name: str = field(compare=False)
-    done: Callable[[Answer | None], None] = field(compare=False)
-    retry: bool = field(compare=False, default=True)
-    attempts: int = field(compare=False, default=0)
-
-
-class Requests:
-    """The waiting requests of one exchange and address, and what they may cost. Pure: times come in."""
-
-    def __init__(self, budget: Budget) -> None:
-        self.budget = budget
-        self._heap: list[Request] = []
-        self._orders = itertools.count()
-
-    def __len__(self) -> int:
-        """Return how many wait."""
-        return len(self._heap)
-
-    def add(
-        self,
-        priority: Priority,
-        path: str,
-        weight: int,
-        name: str,
-        done: Callable[[Answer | None], None],
-        retry: bool = True,
-    ) -> Request:
-        """Queue a request behind those of its own priority."""
-        request = Request(priority, next(self._orders), path, weight, name, done, retry)
-        heapq.heappush(self._heap, request)
-        return request
-
-    def again(self, request: Request) -> None:
-        """Queue a request once more, in its old place."""
-        heapq.heappush(self._heap, request)
-
-    def take(self, now: int) -> Request | int | None:
-        """Return the next request (its weight is spent), the microseconds until there is one, or None if none waits.
-
-        A heavy request at the front is waited for: lighter ones behind it would keep it waiting for ever.
-        """
-        if not self._heap:
-            return None
-        wait = self.budget.wait_us(self._heap[0].weight, now)
-        if wait:
-            return wait
-        request = heapq.heappop(self._heap)
-        self.budget.spend(request.weight, now)
-        return request
+    attempts: int = 0
+    """How often it was sent."""
 
 
 class Rest:
-    """Works the requests of one exchange and address off."""
+    """Works the requests of one market off, as the budget gives leave."""
 
     def __init__(
-        self, market: Market, base_url: str, http: Http, share: float, log: structlog.stdlib.BoundLogger
+        self, market: Market, base_url: str, http: Http, budget: Leave | float, log: structlog.stdlib.BoundLogger
     ) -> None:
-        self.requests = Requests(Budget(market.limits.weight_per_min * share, MINUTE_US))
-        self.pending = 0
-        """Requests that have neither an answer nor been given up."""
         self._market = market
         self._base = base_url.rstrip("/")
         self._http = http
+        self._budget = Keeper(market.exchange, market.rest, budget) if isinstance(budget, float) else budget
         self._log = log
-        self._more = asyncio.Event()
+        self._source = random.Random()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._complained: dict[str, int] = {}
+
+    @property
+    def pending(self) -> int:
+        """Requests that have neither an answer nor been given up."""
+        return len(self._tasks)
 
     def add(
         self,
@@ -123,84 +69,77 @@ class Rest:
         done: Callable[[Answer | None], None],
         retry: bool = True,
     ) -> Request:
-        """Queue a request; one that is not to be retried is given up when it fails for a passing reason."""
-        self.pending += 1
-        request = self.requests.add(priority, path, weight, name, partial(self._done, done), retry)
-        self._more.set()
+        """Queue a request of the market's poll `name`; one not to be retried is given up when it fails in passing."""
+        request = Request(priority, path, weight, name, done, retry, self._budget.next_order())
+        task = asyncio.ensure_future(self._work(request))
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
         return request
 
-    def _done(self, done: Callable[[Answer | None], None], answer: Answer | None) -> None:
-        self.pending -= 1
-        done(answer)
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None and not self._failed.done():
+            self._failed.set_exception(error)
 
     async def run(self, source: random.Random) -> None:
-        """Work until cancelled."""
-        await together(*(self._work(source) for _ in range(IN_FLIGHT)))
-
-    async def _work(self, source: random.Random) -> None:
-        while True:
-            found = self.requests.take(monotonic_us())
-            if isinstance(found, Request):
-                await self._ask(found, source)
-                continue
-            self._more.clear()
-            try:
-                await asyncio.wait_for(self._more.wait(), None if found is None else found / SECOND_US)
-            except TimeoutError:
-                continue
-
-    async def _ask(self, request: Request, source: random.Random) -> None:
-        market = self._market
-        metrics.REQUESTS_SENT.labels(market.exchange, market.market, request.name).inc()
-        request.attempts += 1
+        """Work until cancelled; raises what a request failed with that none should."""
+        self._source = source
         try:
-            answer = await self._http.get(self._base + request.path, self._market.headers)
-        except Busy as error:
-            await self._failed(request, str(error), source)
-            return
-        used = answer.headers.get(market.used_weight_header, "")
-        if used.isdigit():
-            self.requests.budget.correct(int(used), monotonic_us())
-        if answer.status == 200 and answer.body.lstrip()[:1] in (b"{", b"["):
-            self._complained.pop(request.name, None)
-            request.done(answer)
-        elif answer.status in _LIMITED:
-            text = answer.headers.get("Retry-After", "")
-            seconds = int(text) if text.isdigit() else _DEFAULT_PAUSE_S
-            self.requests.budget.pause(monotonic_us() + seconds * SECOND_US)
-            self._log.warning("requests_paused", status=answer.status, elapsed_s=seconds, error=_start(answer.body))
-            self._count_failure(request)
-            if request.retry:
-                self.requests.again(request)
-            else:
+            await self._failed
+        finally:
+            tasks = list(self._tasks)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _work(self, request: Request) -> None:
+        """Ask until there is an answer or none is to be had; the request keeps its place in the queue."""
+        backoff = Backoff(0.5, 30.0, self._source)
+        while True:
+            error, answer, patience = await self._ask(request)
+            if answer is not None:
+                self._complained.pop(request.name, None)
+                request.done(answer)
+                return
+            self._complain(request, error)
+            if not (request.retry and patience):
                 request.done(None)
-        elif answer.status >= 500 or answer.status == 200:
-            await self._failed(request, f"status {answer.status}: {_start(answer.body)}", source)
-        else:
-            self._complain(request, f"status {answer.status}: {_start(answer.body)}")
-            request.done(None)
+                return
+            if patience == _BACKOFF:
+                await asyncio.sleep(backoff.next_s())
 
-    async def _failed(self, request: Request, error: str, source: random.Random) -> None:
-        self._complain(request, error)
-        if not request.retry:
-            request.done(None)
-            return
-        backoff = Backoff(0.5, 30.0, source)
-        backoff.failures = request.attempts - 1
-        await asyncio.sleep(backoff.next_s())
-        self.requests.again(request)
-        self._more.set()
-
-    def _count_failure(self, request: Request) -> None:
-        metrics.REQUESTS_FAILED.labels(self._market.exchange, self._market.market, request.name).inc()
+    async def _ask(self, request: Request) -> tuple[str, Answer | None, str]:
+        """Ask once; return the error, the answer if it is one, and what to wait for before it is asked again."""
+        market, name = self._market, request.name
+        poll = market.polls.get(name, market.instruments)
+        ask = await self._budget.leave(request.priority, market.market, poll.endpoint, request.weight, request.order)
+        metrics.REQUESTS_SENT.labels(market.exchange, market.market, name).inc()
+        request.attempts += 1
+        status, pause_s = 0, None
+        said: Mapping[str, str] = {}
+        try:
+            answer = await self._http.get(self._base + request.path, market.headers)
+            status, said = answer.status, market.rest.said(answer.headers.items())
+            error, pause_s, again = market.rest.judge(status, said, answer.body, now_us() / SECOND_US)
+        except Busy as failure:
+            return str(failure), None, _BACKOFF
+        finally:
+            self._budget.over(ask, market.market, status, said, pause_s)
+        if error is None:
+            return "", answer, ""
+        if pause_s is not None:
+            self._log.warning("requests_paused", name=name, status=status, elapsed_s=pause_s, error=error)
+            return error, None, _LEAVE
+        return error, None, _BACKOFF if again else ""
 
     def _complain(self, request: Request, error: str) -> None:
         """Count a failure, and log the first, second, fourth, eighth ... of a kind in a row."""
-        self._count_failure(request)
-        count = self._complained[request.name] = self._complained.get(request.name, 0) + 1
+        name = request.name
+        metrics.REQUESTS_FAILED.labels(self._market.exchange, self._market.market, name).inc()
+        count = self._complained[name] = self._complained.get(name, 0) + 1
         if count & (count - 1) == 0:
-            self._log.warning("request_failed", name=request.name, path=request.path, error=error, count=count)
+            self._log.warning("request_failed", name=name, path=request.path, error=error, count=count)
 
 
-def _start(body: bytes) -> str:
-    return body[:200].decode(errors="replace")
+_BACKOFF = "backoff"
+_LEAVE = "leave"

@@ -1,4 +1,4 @@
-"""Budgets over a rolling window, backoff, and the order of requests."""
+"""Budgets over a rolling window, and backoff."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.collector.pacing import Backoff, Budget
-from services.collector.rest import MINUTE_US, Priority, Request, Requests
+
+MINUTE_US = 60_000_000
 
 weights = st.integers(0, 50)
 
@@ -49,6 +50,17 @@ def test_a_weight_that_never_fits_is_an_error() -> None:
         Budget(100, MINUTE_US).wait_us(101, 0)
 
 
+def test_what_is_under_way_counts_until_it_is_answered_and_a_window_from_then() -> None:
+    budget = Budget(100, MINUTE_US)
+    budget.hold(80)
+    assert budget.wait_us(20, 0) == 0
+    assert budget.wait_us(21, 5) == MINUTE_US, "an answer now would count for a whole window from now"
+    budget.settle(80, 7_000_000)  # the other side may have counted it at any moment until then
+    assert budget.wait_us(21, 7_000_001) == MINUTE_US - 1
+    assert budget.wait_us(21, 7_000_000 + MINUTE_US) == 0
+    assert (budget.used(8_000_000), budget.used(7_000_000 + MINUTE_US)) == (80, 0)
+
+
 def test_a_pause_holds_everything_back_even_what_costs_nothing() -> None:
     budget = Budget(100, MINUTE_US)
     budget.pause(5_000_000)
@@ -67,33 +79,3 @@ def test_backoff_doubles_to_its_cap_with_jitter_and_starts_over() -> None:
     assert waits == [again.next_s() for again in [Backoff(0.5, 60.0, random.Random(7))] for _ in range(40)]
     backoff.reset()
     assert backoff.next_s() <= 0.5
-
-
-@given(st.lists(st.tuples(st.sampled_from(Priority), weights), max_size=60), st.integers(50, 120))
-def test_requests_go_by_priority_and_age_within_the_budget(queue: list[tuple[Priority, int]], limit: int) -> None:
-    requests = Requests(Budget(limit, MINUTE_US))
-    for index, (priority, weight) in enumerate(queue):
-        requests.add(priority, f"/{index}", weight, "x", lambda answer: None)
-    now, taken, sent = 0, [], []
-    while (found := requests.take(now)) is not None:
-        if isinstance(found, Request):
-            taken.append(found.path)
-            sent.append((now, found.weight))
-        else:
-            now += found
-    expected = sorted(range(len(queue)), key=lambda index: (queue[index][0], index))
-    assert taken == [f"/{index}" for index in expected]
-    for end, _ in sent:
-        assert sum(weight for at, weight in sent if end - MINUTE_US < at <= end) <= limit
-
-
-def test_a_later_resync_overtakes_what_still_waits() -> None:
-    requests = Requests(Budget(100, MINUTE_US))
-    for path, priority in (("/poll", Priority.POLL), ("/snapshot", Priority.SNAPSHOT), ("/resync", Priority.RESYNC)):
-        requests.add(priority, path, 60, "x", lambda answer: None)
-    first = requests.take(0)
-    assert isinstance(first, Request) and first.path == "/resync"
-    assert requests.take(1) == MINUTE_US - 1
-    requests.again(first)
-    again = requests.take(MINUTE_US)
-    assert again is first

@@ -6,7 +6,7 @@ from schemas import records
 from schemas.errors import BadFrame
 from schemas.frames import RawFrame
 from schemas.records import Instrument
-from services.shared.exchanges import binance, binance_control
+from services.shared.exchanges import binance, binance_control, binance_limits
 from services.shared.exchanges import binance_wire as wire
 from services.shared.exchanges.binance import US, answer_reader, reader, stream, symbol_of
 from services.shared.exchanges.binance_instruments import PERPETUAL, instruments_parser, steps
@@ -25,6 +25,7 @@ from services.shared.exchanges.declaration import (
 )
 from services.shared.exchanges.names import asset_of, is_token
 from services.shared.exchanges.numbers import check
+from services.shared.exchanges.server_time import time_poll
 
 MARKET = "perp"
 SNAPSHOT_LIMIT = 1_000
@@ -245,11 +246,13 @@ _SNAPSHOT = Poll(
     "depth_snapshot",
     (),
     f"/fapi/v1/depth?symbol={{symbol}}&limit={SNAPSHOT_LIMIT}",
-    weight=20,
+    weight=binance_limits.futures_depth_weight(SNAPSHOT_LIMIT),
     parse=binance.snapshot_parser(SNAPSHOT_LIMIT),
 )
+_TIME = time_poll("/fapi/v1/time", binance_limits.read_time)
 _POLLS = [
     _INSTRUMENTS,
+    _TIME,
     _SNAPSHOT,
     Poll(
         "open_interest",
@@ -271,7 +274,7 @@ _POLLS = [
         "lsr_top_positions",
         ("lsr_top_position",),
         f"/futures/data/topLongShortPositionRatio?symbol={{symbol}}&period={RATIO_PERIOD}&limit=3",
-        weight=0,
+        weight=1,
         parse=_ratio_parser(records.LsrTopPosition),
         every_s=300,
     ),
@@ -279,7 +282,7 @@ _POLLS = [
         "lsr_all_accounts",
         ("lsr_all_account",),
         f"/futures/data/globalLongShortAccountRatio?symbol={{symbol}}&period={RATIO_PERIOD}&limit=3",
-        weight=0,
+        weight=1,
         parse=_ratio_parser(records.LsrAllAccount),
         every_s=300,
     ),
@@ -302,7 +305,6 @@ BINANCE_PERP = Market(
         messages_per_s=10,
         connects_per_5_min=300,
         lifetime_s=24 * 3_600,
-        weight_per_min=2_400,
     ),
     channels={channel.name: channel for channel in _CHANNELS},
     polls={poll.name: poll for poll in _POLLS},
@@ -313,6 +315,7 @@ BINANCE_PERP = Market(
     subscribe=binance_control.subscribe,
     unsubscribe=binance_control.unsubscribe,
     sort=binance_control.sort,
-    used_weight_header="X-MBX-USED-WEIGHT-1M",
+    rest=binance_limits.FUTURES,
+    time=_TIME,
     starter=("BTC-USDT-PERP", "ETH-USDT-PERP", "SOL-USDT-PERP", "DOGE-USDT-PERP", "ADA-USDT-PERP"),
 )

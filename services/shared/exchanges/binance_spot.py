@@ -5,7 +5,7 @@ from __future__ import annotations
 from schemas import records
 from schemas.frames import RawFrame
 from schemas.records import Instrument
-from services.shared.exchanges import binance, binance_control
+from services.shared.exchanges import binance, binance_control, binance_limits
 from services.shared.exchanges import binance_wire as wire
 from services.shared.exchanges.binance import US, reader, stream, symbol_of
 from services.shared.exchanges.binance_instruments import instruments_parser, steps
@@ -23,6 +23,7 @@ from services.shared.exchanges.declaration import (
 )
 from services.shared.exchanges.names import asset_of, is_token
 from services.shared.exchanges.numbers import check
+from services.shared.exchanges.server_time import time_poll
 
 MARKET = "spot"
 SNAPSHOT_LIMIT = 1_000
@@ -106,13 +107,14 @@ _SNAPSHOT = Poll(
     "depth_snapshot",
     (),
     f"/api/v3/depth?symbol={{symbol}}&limit={SNAPSHOT_LIMIT}",
-    weight=50,
+    weight=binance_limits.spot_depth_weight(SNAPSHOT_LIMIT),
     parse=binance.snapshot_parser(SNAPSHOT_LIMIT),
 )
 _CHANNELS = [
     *binance.common_channels(depth_route="", market_route=""),
     Channel("fills", ("fill",), stream("trade"), parse_fills, default=False),
 ]
+_TIME = time_poll("/api/v3/time", binance_limits.read_time)
 
 BINANCE_SPOT = Market(
     exchange=binance.EXCHANGE,
@@ -126,10 +128,9 @@ BINANCE_SPOT = Market(
         messages_per_s=5,
         connects_per_5_min=300,
         lifetime_s=24 * 3_600,
-        weight_per_min=6_000,
     ),
     channels={channel.name: channel for channel in _CHANNELS},
-    polls={poll.name: poll for poll in (_INSTRUMENTS, _SNAPSHOT)},
+    polls={poll.name: poll for poll in (_INSTRUMENTS, _TIME, _SNAPSHOT)},
     instruments=_INSTRUMENTS,
     book_channel="depth",
     book_snapshot=_SNAPSHOT,
@@ -137,6 +138,7 @@ BINANCE_SPOT = Market(
     subscribe=binance_control.subscribe,
     unsubscribe=binance_control.unsubscribe,
     sort=binance_control.sort,
-    used_weight_header="X-MBX-USED-WEIGHT-1M",
+    rest=binance_limits.SPOT,
+    time=_TIME,
     starter=("BTC-USDT", "ETH-USDT", "SOL-USDT", "DOGE-USDT", "ADA-USDT"),
 )

@@ -41,9 +41,6 @@ INTERVALS = {"1m": "1", "5m": "5", "30m": "30", "4h": "240", "1d": "D"}
 BOOK_DEPTH = 1_000
 """Levels a side of the book that is kept. Only its update ids are those of REST's `orderbook`, for audits."""
 
-WEIGHT_PER_MIN = 7_200
-"""600 requests in 5 seconds, each counts one; beyond it the address is shut out for ten minutes."""
-
 T = TypeVar("T")
 _two, _four, _six = unsigned(2), unsigned(4), unsigned(6)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from schemas import records
 from schemas.frames import RawFrame
-from services.shared.exchanges import bybit, bybit_control, bybit_instruments
+from services.shared.exchanges import bybit, bybit_control, bybit_instruments, bybit_limits
 from services.shared.exchanges import bybit_wire as wire
 from services.shared.exchanges.binance import symbol_of
 from services.shared.exchanges.bybit import US
 from services.shared.exchanges.declaration import Channel, Limits, Listing, Market, Numbering, Poll
 from services.shared.exchanges.numbers import check, inverse, product
+from services.shared.exchanges.server_time import time_poll
 
 MARKET = "perp"
 RATIO_PERIOD = "5m"
@@ -194,8 +195,10 @@ _INSTRUMENTS = Poll(
     parse=bybit_instruments.parse_perp,
     every_s=300,
 )
+_TIME = time_poll("/v5/market/time", bybit_limits.read_time)
 _POLLS = [
     _INSTRUMENTS,
+    _TIME,
     Poll(
         "tickers",
         ("ticker",),
@@ -239,7 +242,6 @@ BYBIT_PERP = Market(
         messages_per_s=10,
         connects_per_5_min=500,
         lifetime_s=24 * 3_600,
-        weight_per_min=bybit.WEIGHT_PER_MIN,
     ),
     channels={channel.name: channel for channel in _CHANNELS},
     polls={poll.name: poll for poll in _POLLS},
@@ -250,7 +252,8 @@ BYBIT_PERP = Market(
     subscribe=bybit_control.subscribe,
     unsubscribe=bybit_control.unsubscribe,
     sort=bybit_control.sort,
-    used_weight_header="",
+    rest=bybit_limits.RULES,
+    time=_TIME,
     starter=("BTC-USDT-PERP", "ETH-USDT-PERP", "SOL-USDT-PERP", "DOGE-USDT-PERP", "ADA-USDT-PERP"),
     keep_alive=bybit_control.KEEP_ALIVE,
 )

@@ -5,10 +5,11 @@ from __future__ import annotations
 from schemas import records
 from schemas.errors import BadFrame
 from schemas.frames import RawFrame
-from services.shared.exchanges import bybit, bybit_control, bybit_instruments
+from services.shared.exchanges import bybit, bybit_control, bybit_instruments, bybit_limits
 from services.shared.exchanges import bybit_wire as wire
 from services.shared.exchanges.binance import symbol_of
 from services.shared.exchanges.declaration import Channel, Limits, Listing, Market, Poll
+from services.shared.exchanges.server_time import time_poll
 
 MARKET = "spot"
 
@@ -38,9 +39,11 @@ _INSTRUMENTS = Poll(
     parse=bybit_instruments.parse_spot,
     every_s=300,
 )
+
 _TRADES = Channel("trades", ("trade",), bybit.topic("publicTrade"), bybit.trade_parser(_number))
 _CHANNELS = bybit.common_channels(_TRADES, parse_ticker, ("ticker",))
 
+_TIME = time_poll("/v5/market/time", bybit_limits.read_time)
 BYBIT_SPOT = Market(
     exchange=bybit.EXCHANGE,
     market=MARKET,
@@ -53,10 +56,9 @@ BYBIT_SPOT = Market(
         messages_per_s=10,
         connects_per_5_min=500,
         lifetime_s=24 * 3_600,
-        weight_per_min=bybit.WEIGHT_PER_MIN,
     ),
     channels={channel.name: channel for channel in _CHANNELS},
-    polls={_INSTRUMENTS.name: _INSTRUMENTS},
+    polls={poll.name: poll for poll in (_INSTRUMENTS, _TIME)},
     instruments=_INSTRUMENTS,
     book_channel="depth",
     book_snapshot=None,
@@ -64,7 +66,8 @@ BYBIT_SPOT = Market(
     subscribe=bybit_control.subscribe,
     unsubscribe=bybit_control.unsubscribe,
     sort=bybit_control.sort,
-    used_weight_header="",
+    rest=bybit_limits.RULES,
+    time=_TIME,
     starter=("BTC-USDT", "ETH-USDT", "SOL-USDT", "DOGE-USDT", "ADA-USDT"),
     keep_alive=bybit_control.KEEP_ALIVE,
 )

@@ -15,18 +15,20 @@ from msgspec import Raw
 
 from schemas.frames import RawFrame
 from schemas.records import Instrument, Record, TimestampSource
+from services.shared.exchanges.rest_rules import RestRules
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the exchange allows one address and one connection."""
+    """What the exchange allows one address and one connection. None: it names no such limit."""
 
     streams_per_connection: int
     streams_per_message: int
     messages_per_s: float
     connects_per_5_min: int
     lifetime_s: float
-    weight_per_min: int
+    messages_per_hour: int | None = None
+    connects_per_s: int | None = None
 
 
 class Listing:
@@ -116,6 +118,11 @@ class Poll:
     every_s: float | None = None
     default: bool = True
     span_s: float = 10_800
+
+    @property
+    def endpoint(self) -> str:
+        """The path without its query, as a request budget counts it: the same for every symbol."""
+        return self.path.partition("?")[0]
 
     @property
     def per_symbol(self) -> bool:
@@ -221,8 +228,10 @@ class Market:
     unsubscribe: Callable[[Sequence[str], int], bytes]
     sort: Callable[[bytes], StreamName | Reply | Notice | Pong | Ask]
     """What a received frame is about, cheaply. Raises BadFrame when it is none of these."""
-    used_weight_header: str
-    """The header in which the exchange says how much of the weight of this minute is used."""
+    rest: RestRules
+    """What may be asked by REST. Markets of an exchange that share a pool share the rules, the object itself."""
+    time: Poll | None = None
+    """The exchange's clock (`server_time.time_poll`); it is among `polls` too."""
     starter: Sequence[str] = field(default=())
     """The symbols (ours) of the universe `starter`."""
     keep_alive: KeepAlive | None = None

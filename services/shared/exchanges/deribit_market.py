@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from services.shared.exchanges import deribit, deribit_control, deribit_rest
+from services.shared.exchanges import deribit, deribit_control, deribit_limits, deribit_rest
 from services.shared.exchanges.declaration import (
     APPLY,
     BROKEN,
@@ -19,6 +19,7 @@ from services.shared.exchanges.declaration import (
 from services.shared.exchanges.deribit import stream
 from services.shared.exchanges.deribit_control import INTERVAL
 from services.shared.exchanges.deribit_prices import RESOLUTIONS, candle_parser, parse_ticker
+from services.shared.exchanges.server_time import time_poll
 
 LIMITS = Limits(
     streams_per_connection=500,
@@ -26,10 +27,9 @@ LIMITS = Limits(
     messages_per_s=3,
     connects_per_5_min=100,
     lifetime_s=24 * 3_600,
-    weight_per_min=1_200,
 )
-"""A request holds 32 kB, 300 names of 60 letters; 3.3 subscribe calls and 20 other requests a second; 32 connections an
-address at the same time. Lifetime and connects are our own choice: the exchange names no limit."""
+"""A request holds 32 kB, 300 names of 60 letters; 3.3 subscribe calls a second; 32 connections an address
+at the same time. Lifetime and connects are our own choice: the exchange names no limit."""
 
 
 def first_change(snapshot: int, first: int, last: int, previous: int | None) -> Verdict:
@@ -71,6 +71,9 @@ def common_channels() -> list[Channel]:
     ]
 
 
+_TIME = time_poll("/api/v2/public/get_time", deribit_limits.read_time)
+
+
 def market(
     name: str, kind: str, channels: Sequence[Channel], polls: Sequence[Poll] = (), starter: Sequence[str] = ()
 ) -> Market:
@@ -84,7 +87,7 @@ def market(
         routes={"": "/ws/api/v2"},
         limits=LIMITS,
         channels={channel.name: channel for channel in channels},
-        polls={poll.name: poll for poll in (instruments, *deribit_rest.on_demand(), *polls)},
+        polls={poll.name: poll for poll in (instruments, _TIME, *deribit_rest.on_demand(), *polls)},
         instruments=instruments,
         book_channel="depth",
         book_snapshot=None,
@@ -92,7 +95,8 @@ def market(
         subscribe=deribit_control.subscribe,
         unsubscribe=deribit_control.unsubscribe,
         sort=deribit_control.sort,
-        used_weight_header="",
+        rest=deribit_limits.RULES,
+        time=_TIME,
         starter=starter,
         greeting=deribit_control.GREETING,
     )

@@ -19,9 +19,6 @@ from services.shared.exchanges.deribit_instruments import US, parse_instruments
 from services.shared.exchanges.deribit_numbers import Sizes, plain, statistic
 
 PUBLIC = "/api/v2/public"
-INSTRUMENTS_WEIGHT = 200
-"""An ordinary request weighs 1 of 1,200 a minute; `get_instruments` is to be asked once in 10 seconds at most."""
-
 BOOK_LIMIT = 1_000
 
 RANGE = "&start_timestamp={start_ms}&end_timestamp={end_ms}"
@@ -108,7 +105,7 @@ def instruments(kind: str) -> Poll:
         "instruments",
         ("instrument",),
         f"{PUBLIC}/get_instruments?currency=any&kind={kind}&expired=false",
-        weight=INSTRUMENTS_WEIGHT,
+        weight=1,
         parse=parse_instruments,
         every_s=3_600,
     )

@@ -23,10 +23,8 @@ LIMITS = Limits(
     messages_per_s=50,
     connects_per_5_min=300,
     lifetime_s=7 * 24 * 3_600,
-    weight_per_min=200,
 )
-"""Of the first three Gate.io states none, of connections 300 at a time, of their life nothing. REST grants 200 requests
-in 10 s to each endpoint: 200 a minute over all of them stays within that however they bunch."""
+"""Of the first three Gate.io states none, of connections 300 at a time, of their life nothing."""
 
 _encode = msgspec.json.Encoder().encode
 _BOOKS = {"spot.order_book_update": (SPEED,), "futures.order_book_update": (SPEED, LEVEL)}

@@ -9,7 +9,7 @@ import msgspec
 from schemas import records
 from schemas.frames import RawFrame
 from schemas.records import Instrument
-from services.shared.exchanges import gateio, gateio_control
+from services.shared.exchanges import gateio, gateio_control, gateio_limits
 from services.shared.exchanges import gateio_wire as wire
 from services.shared.exchanges.declaration import Channel, Listing, Market, Parser, Poll
 from services.shared.exchanges.gateio import US, head, instrument_asked, instrument_of, pushed, reader
@@ -26,6 +26,7 @@ from services.shared.exchanges.gateio_numbers import (
     unsigned_or_none,
 )
 from services.shared.exchanges.numbers import product
+from services.shared.exchanges.server_time import time_poll
 
 MARKET = "perp"
 RATIO_PERIOD = "5m"
@@ -211,8 +212,10 @@ _SNAPSHOT = Poll(
     parse=gateio.snapshot_parser(_side),
 )
 _STATISTICS = f"/api/v4/futures/usdt/contract_stats?contract={{symbol}}&interval={RATIO_PERIOD}&limit=3"
+_TIME = time_poll("/api/v4/spot/time", gateio_limits.read_time)
 _POLLS = [
     _INSTRUMENTS,
+    _TIME,
     _SNAPSHOT,
     Poll(
         "funding",
@@ -281,6 +284,7 @@ GATEIO_PERP = Market(
     subscribe=gateio_control.subscribe,
     unsubscribe=gateio_control.unsubscribe,
     sort=gateio_control.sort,
-    used_weight_header="",
+    rest=gateio_limits.RULES,
+    time=_TIME,
     starter=("BTC-USDT-PERP", "ETH-USDT-PERP", "SOL-USDT-PERP", "DOGE-USDT-PERP", "ADA-USDT-PERP"),
 )

@@ -10,7 +10,7 @@ from schemas import records
 from schemas.errors import BadFrame
 from schemas.frames import RawFrame
 from schemas.records import Instrument
-from services.shared.exchanges import gateio, gateio_control
+from services.shared.exchanges import gateio, gateio_control, gateio_limits
 from services.shared.exchanges import gateio_wire as wire
 from services.shared.exchanges.declaration import Channel, Listing, Market, Numbering, Parser, Poll
 from services.shared.exchanges.gateio import US, head, instrument_of, pushed, reader
@@ -18,6 +18,7 @@ from services.shared.exchanges.gateio_control import stream
 from services.shared.exchanges.gateio_instruments import parse_pairs
 from services.shared.exchanges.gateio_numbers import micros, number, optional, unsigned_or_none
 from services.shared.exchanges.numbers import levels
+from services.shared.exchanges.server_time import time_poll
 
 MARKET = "spot"
 
@@ -146,6 +147,7 @@ _CHANNELS = [
     ),
     Channel("ticker", ("ticker",), stream("spot.tickers"), parse_tickers),
 ]
+_TIME = time_poll("/api/v4/spot/time", gateio_limits.read_time)
 
 GATEIO_SPOT = Market(
     exchange=gateio.EXCHANGE,
@@ -157,7 +159,7 @@ GATEIO_SPOT = Market(
     stamp=gateio_control.stamp,
     limits=gateio_control.LIMITS,
     channels={channel.name: channel for channel in _CHANNELS},
-    polls={poll.name: poll for poll in (_INSTRUMENTS, _SNAPSHOT)},
+    polls={poll.name: poll for poll in (_INSTRUMENTS, _TIME, _SNAPSHOT)},
     instruments=_INSTRUMENTS,
     book_channel="depth",
     book_snapshot=_SNAPSHOT,
@@ -165,6 +167,7 @@ GATEIO_SPOT = Market(
     subscribe=gateio_control.subscribe,
     unsubscribe=gateio_control.unsubscribe,
     sort=gateio_control.sort,
-    used_weight_header="",
+    rest=gateio_limits.RULES,
+    time=_TIME,
     starter=("BTC-USDT", "ETH-USDT", "SOL-USDT", "DOGE-USDT", "ADA-USDT"),
 )

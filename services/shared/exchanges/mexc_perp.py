@@ -11,7 +11,7 @@ from schemas import records
 from schemas.errors import BadFrame, UnknownSymbol
 from schemas.frames import RawFrame
 from schemas.records import Instrument
-from services.shared.exchanges import mexc_perp_control, mexc_perp_streams
+from services.shared.exchanges import mexc_limits, mexc_perp_control, mexc_perp_streams
 from services.shared.exchanges import mexc_perp_wire as wire
 from services.shared.exchanges.binance import symbol_of
 from services.shared.exchanges.declaration import BookSnapshot, Limits, Listing, Market, Poll
@@ -21,6 +21,7 @@ from services.shared.exchanges.mexc_spot import EXCHANGE
 from services.shared.exchanges.mexc_spot_streams import BOOK_RULE
 from services.shared.exchanges.names import asset_of, is_token
 from services.shared.exchanges.numbers import product
+from services.shared.exchanges.server_time import time_poll
 from services.shared.exchanges.shared_answers import UNREADABLE, read_once
 
 MARKET = "perp"
@@ -147,6 +148,7 @@ _FUNDING = Poll(
     parse=parse_funding,
     every_s=300,
 )
+_TIME = time_poll("/api/v1/contract/ping", mexc_limits.read_contract_time)
 
 MEXC_PERP = Market(
     exchange=EXCHANGE,
@@ -160,10 +162,9 @@ MEXC_PERP = Market(
         messages_per_s=20,  # nothing is documented: what spot's share is
         connects_per_5_min=300,
         lifetime_s=24 * 3_600,
-        weight_per_min=600,  # 20 in 2 seconds, of each endpoint
     ),
     channels={channel.name: channel for channel in mexc_perp_streams.CHANNELS},
-    polls={poll.name: poll for poll in (_INSTRUMENTS, _SNAPSHOT, _FUNDING)},
+    polls={poll.name: poll for poll in (_INSTRUMENTS, _TIME, _SNAPSHOT, _FUNDING)},
     instruments=_INSTRUMENTS,
     book_channel="depth",
     book_snapshot=_SNAPSHOT,
@@ -171,7 +172,8 @@ MEXC_PERP = Market(
     subscribe=mexc_perp_control.subscribe,
     unsubscribe=mexc_perp_control.unsubscribe,
     sort=mexc_perp_control.sort,
-    used_weight_header="",
+    rest=mexc_limits.CONTRACT,
+    time=_TIME,
     starter=("BTC-USDT-PERP", "ETH-USDT-PERP", "SOL-USDT-PERP", "DOGE-USDT-PERP", "ADA-USDT-PERP"),
     keep_alive=mexc_perp_control.KEEP_ALIVE,
 )

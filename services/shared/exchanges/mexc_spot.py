@@ -11,13 +11,14 @@ from schemas import records
 from schemas.errors import UnknownSymbol
 from schemas.frames import RawFrame
 from schemas.records import Instrument
-from services.shared.exchanges import mexc_spot_control, mexc_spot_streams
+from services.shared.exchanges import mexc_limits, mexc_spot_control, mexc_spot_streams
 from services.shared.exchanges.binance import symbol_of
 from services.shared.exchanges.binance_wire import Id, Millis
 from services.shared.exchanges.declaration import BookSnapshot, Limits, Listing, Market, Poll
 from services.shared.exchanges.mexc_spot_streams import US
 from services.shared.exchanges.names import asset_of, is_token
 from services.shared.exchanges.numbers import check, levels, product
+from services.shared.exchanges.server_time import time_poll
 from services.shared.exchanges.shared_answers import answer_reader, read_once
 
 EXCHANGE = "mexc"
@@ -179,6 +180,7 @@ _TICKER = Poll(
     parse=parse_ticker,
     every_s=TICKER_EVERY_S,
 )
+_TIME = time_poll("/api/v3/time", mexc_limits.read_spot_time)
 
 MEXC_SPOT = Market(
     exchange=EXCHANGE,
@@ -192,10 +194,9 @@ MEXC_SPOT = Market(
         messages_per_s=20,  # the limit is 100, and what lies above it ends in a ban
         connects_per_5_min=300,
         lifetime_s=24 * 3_600,
-        weight_per_min=3_000,  # 500 in 10 seconds, of each endpoint
     ),
     channels={channel.name: channel for channel in mexc_spot_streams.CHANNELS},
-    polls={poll.name: poll for poll in (_INSTRUMENTS, _SNAPSHOT, _TICKER)},
+    polls={poll.name: poll for poll in (_INSTRUMENTS, _TIME, _SNAPSHOT, _TICKER)},
     instruments=_INSTRUMENTS,
     book_channel="depth",
     book_snapshot=_SNAPSHOT,
@@ -203,7 +204,8 @@ MEXC_SPOT = Market(
     subscribe=mexc_spot_control.subscribe,
     unsubscribe=mexc_spot_control.unsubscribe,
     sort=mexc_spot_control.sort,
-    used_weight_header="",
+    rest=mexc_limits.SPOT,
+    time=_TIME,
     starter=("BTC-USDT", "ETH-USDT", "SOL-USDT", "DOGE-USDT", "ADA-USDT"),
     keep_alive=mexc_spot_control.KEEP_ALIVE,
 )

@@ -30,12 +30,12 @@ LIMITS = Limits(
     messages_per_s=3,
     connects_per_5_min=300,
     lifetime_s=7 * 24 * 3_600,
-    weight_per_min=600,
+    messages_per_hour=480,
+    connects_per_s=3,
 )
 """OKX documents 480 subscription requests an hour and connection (hence many streams a message), 64 KB a request,
 3 connections a second, and recommends at most 30 books a connection, which 120 streams keep where a symbol has four or
-more of them on it. It knows no end of a connection's life but its own notice. Its REST limits are per endpoint: one
-unit of weight is one request to an endpoint of 20 in 2 s; those of 10 in 2 s weigh 2."""
+more of them on it. It knows no end of a connection's life but its own notice."""
 
 INTERVALS = {"1m": "1m", "5m": "5m", "30m": "30m", "4h": "4H", "1d": "1Dutc"}
 """Our interval -> OKX's. Its own days begin at UTC+8; `1Dutc` begins at midnight UTC."""

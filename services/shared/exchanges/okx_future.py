@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from services.shared.exchanges import okx, okx_contracts, okx_control, okx_prices
+from services.shared.exchanges import okx, okx_contracts, okx_control, okx_limits, okx_prices
 from services.shared.exchanges.declaration import Market
 from services.shared.exchanges.okx_books import BOOK_RULE
 from services.shared.exchanges.okx_instruments import instruments_poll
+from services.shared.exchanges.server_time import time_poll
 
 _KIND = "FUTURES"
 _INSTRUMENTS = instruments_poll(_KIND, lambda name: name)
 _CHANNELS = [*okx_prices.common_channels(), *okx_contracts.contract_channels(_KIND)]
-
+_TIME = time_poll("/api/v5/public/time", okx_limits.read_time)
 
 OKX_FUTURE = Market(
     exchange=okx.EXCHANGE,
@@ -20,7 +21,7 @@ OKX_FUTURE = Market(
     routes=okx.ROUTES,
     limits=okx.LIMITS,
     channels={channel.name: channel for channel in _CHANNELS},
-    polls={_INSTRUMENTS.name: _INSTRUMENTS},
+    polls={poll.name: poll for poll in (_INSTRUMENTS, _TIME)},
     instruments=_INSTRUMENTS,
     book_channel="books",
     book_snapshot=None,
@@ -28,6 +29,7 @@ OKX_FUTURE = Market(
     subscribe=okx_control.subscribe,
     unsubscribe=okx_control.unsubscribe,
     sort=okx_control.sort,
-    used_weight_header="",
+    rest=okx_limits.RULES,
+    time=_TIME,
     keep_alive=okx_control.KEEP_ALIVE,
 )

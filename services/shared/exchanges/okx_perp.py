@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from services.shared.exchanges import okx, okx_contracts, okx_control, okx_prices
+from services.shared.exchanges import okx, okx_contracts, okx_control, okx_limits, okx_prices
 from services.shared.exchanges.declaration import Market
 from services.shared.exchanges.okx_books import BOOK_RULE
 from services.shared.exchanges.okx_instruments import instruments_poll
+from services.shared.exchanges.server_time import time_poll
 
 _KIND = "SWAP"
 _INSTRUMENTS = instruments_poll(_KIND, lambda name: f"{name.removesuffix('-SWAP')}-PERP")
 _CHANNELS = [*okx_prices.common_channels(), *okx_contracts.contract_channels(_KIND), okx_contracts.FUNDING]
-_POLLS = (_INSTRUMENTS, *okx_contracts.PERP_POLLS)
+_TIME = time_poll("/api/v5/public/time", okx_limits.read_time)
+_POLLS = (_INSTRUMENTS, _TIME, *okx_contracts.PERP_POLLS)
 
 OKX_PERP = Market(
     exchange=okx.EXCHANGE,
@@ -28,7 +30,8 @@ OKX_PERP = Market(
     subscribe=okx_control.subscribe,
     unsubscribe=okx_control.unsubscribe,
     sort=okx_control.sort,
-    used_weight_header="",
+    rest=okx_limits.RULES,
+    time=_TIME,
     starter=("BTC-USDT-PERP", "ETH-USDT-PERP", "SOL-USDT-PERP", "DOGE-USDT-PERP", "ADA-USDT-PERP"),
     keep_alive=okx_control.KEEP_ALIVE,
 )
