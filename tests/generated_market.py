@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 
 from services.exchange_simulator import generator
-from services.exchange_simulator.generator.venue import GeneratedSession, GeneratedVenue
+from services.exchange_simulator.generator.session import GeneratedSession
+from services.exchange_simulator.generator.venue import GeneratedVenue
 from services.exchange_simulator.settings import SimulatorSettings
 
 NOW_US = int(datetime.datetime(2026, 10, 15, 12, 34, 56, 789_000, tzinfo=datetime.UTC).timestamp() * 1000) * 1000
@@ -19,9 +20,9 @@ SECOND_US = 1_000_000
 WIRE_SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "DOGEUSDT", "ADAUSDT")
 
 
-def build(data_dir: Path, **settings: Any) -> dict[str, GeneratedVenue]:
-    """Return the generated venues by market; without a ledger unless asked for."""
-    settings = {"ledger": False, "events_per_s": 400.0, **settings}
+def build(data_dir: Path, exchange: str = "binance", **settings: Any) -> dict[str, GeneratedVenue]:
+    """Return an exchange's generated venues by market; without a ledger unless asked for."""
+    settings = {"ledger": False, "events_per_s": 400.0, "exchanges": (exchange,), **settings}
     venues: dict[str, GeneratedVenue] = {}
     for venue in generator.build(SimulatorSettings(data_dir=data_dir, **settings)):
         assert isinstance(venue, GeneratedVenue)

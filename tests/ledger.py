@@ -14,8 +14,10 @@ from schemas import tables
 from tests.pipeline import at_rest
 
 TABLE_OF = {table.record.KIND: table.name for table in tables.TABLES}
-OWN_COLUMNS = {"connection", "handed_out_at"}
+OWN_COLUMNS = {"connection", "handed_out_at", "fault"}
 """What the ledger knows beyond the event itself."""
+UNREADABLE = {"drop", "truncate"}
+"""What faults do to frames that nobody can read then."""
 
 Event = tuple[tuple[str, Any], ...]
 
@@ -33,31 +35,34 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def sent(data: Path) -> dict[str, Counter[Event]]:
-    """Return the ledger's events by kind."""
-    found: dict[str, Counter[Event]] = {}
+def sent(data: Path) -> dict[tuple[str, str, str], Counter[Event]]:
+    """Return the ledger's events by exchange, market and kind, but for those that a fault kept from being read."""
+    found: dict[tuple[str, str, str], Counter[Event]] = {}
     for path in sorted((data / "ledger").glob("*.parquet")):
-        _, market, kind = path.name.split("-")[0].split(".")
+        exchange, market, kind = path.name.split("-")[0].split(".")
+        if kind not in TABLE_OF:
+            continue
         table = pq.read_table(path)
         columns = [name for name in table.schema.names if name not in OWN_COLUMNS]
-        if (market, kind) == ("spot", "quote"):
+        if (exchange, market, kind) == ("binance", "spot", "quote"):
             # Binance spot gives its quotes no time: they are filed under our receive time, which no ledger can know.
             columns = [name for name in columns if name not in ("timestamp", "sent_at")]
-        for row in table.select(columns).to_pylist():
-            found.setdefault(kind, Counter())[tuple((name, _plain(row[name])) for name in columns)] += 1
+        events = found.setdefault((exchange, market, kind), Counter())
+        for row in table.to_pylist():
+            if row["fault"] not in UNREADABLE:
+                events[tuple((name, _plain(row[name])) for name in columns)] += 1
     return found
 
 
-def stored(data: Path, kind: str, like: Event) -> Counter[Event]:
+def stored(data: Path, exchange: str, market: str, kind: str, like: Event) -> Counter[Event]:
     """Return a table's rows of one market in the form of the ledger's event `like`."""
     names = [name for name, _ in like]
-    market = dict(like)["market"]
     # Settled rates come by REST, on request: the ledger has what was sent unasked.
     streamed = " AND rate_kind = 'estimated'" if kind == "funding_rate" else ""
     rows = at_rest(
         data,
-        f"SELECT {', '.join(names)} FROM tapeline.{TABLE_OF[kind]} WHERE market = '{market}'{streamed} "
-        "SETTINGS output_format_json_quote_decimals = 1",
+        f"SELECT {', '.join(names)} FROM tapeline.{TABLE_OF[kind]} WHERE exchange = '{exchange}' AND market = "
+        f"'{market}'{streamed} SETTINGS output_format_json_quote_decimals = 1",
     )
     types = {column.name: column.type for column in tables.BY_NAME[TABLE_OF[kind]].columns}
     return Counter(tuple((name, _read(row[name], types[name])) for name in names) for row in rows)
@@ -72,11 +77,9 @@ def _read(value: Any, column_type: str) -> Any:
 
 
 def compare(data: Path) -> dict[str, tuple[int, int, int]]:
-    """Return per market and kind: events sent, of these not stored, and stored more often than sent or otherwise."""
+    """Return per exchange, market and kind: events sent, of these not stored, and stored oftener or otherwise."""
     result: dict[str, tuple[int, int, int]] = {}
-    for kind, events in sent(data).items():
-        for market in sorted({dict(event)["market"] for event in events}):
-            mine = Counter({event: count for event, count in events.items() if dict(event)["market"] == market})
-            rows = stored(data, kind, next(iter(mine)))
-            result[f"{market} {kind}"] = (mine.total(), (mine - rows).total(), (rows - mine).total())
+    for (exchange, market, kind), events in sorted(sent(data).items()):
+        rows = stored(data, exchange, market, kind, next(iter(events)))
+        result[f"{exchange} {market} {kind}"] = (events.total(), (events - rows).total(), (rows - events).total())
     return result

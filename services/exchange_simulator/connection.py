@@ -15,12 +15,12 @@ from functools import lru_cache
 
 from aiohttp import WSMsgType, web
 
-from services.exchange_simulator.venue import Closing, KeepAlive, Session
+from services.exchange_simulator.venue import Binary, Closing, KeepAlive, Session
 
 _BATCH_FRAMES = 256
 _LEAST_WAIT_S = 0.0005
 _CLOSE_WITHIN_S = 2.0
-_TEXT, _PING, _PONG = 0x81, 0x89, 0x8A
+_TEXT, _BINARY, _PING, _PONG = 0x81, 0x82, 0x89, 0x8A
 
 
 @lru_cache(maxsize=65536)
@@ -34,12 +34,16 @@ def _header(first: int, length: int) -> bytes:
 
 
 def encode(frames: Sequence[bytes]) -> bytes:
-    """Return the bytes of these text frames, each an unmasked, uncompressed WebSocket message."""
+    """Return the bytes of these frames, each an unmasked, uncompressed WebSocket message, text unless `Binary`."""
     parts: list[bytes] = []
     for frame in frames:
-        parts.append(_header(_TEXT, len(frame)))
+        parts.append(_header(_BINARY if type(frame) is Binary else _TEXT, len(frame)))
         parts.append(frame)
     return b"".join(parts)
+
+
+def _opcode(frame: bytes) -> WSMsgType:
+    return WSMsgType.BINARY if type(frame) is Binary else WSMsgType.TEXT
 
 
 def now_us() -> int:
@@ -131,7 +135,7 @@ class Connection:
             match message.type:
                 case WSMsgType.TEXT | WSMsgType.BINARY:
                     for reply in self._session.receive(message.data, now_us()):
-                        await self._socket.send_frame(reply, WSMsgType.TEXT)
+                        await self._socket.send_frame(reply, _opcode(reply))
                     self._wake_all()
                 case WSMsgType.PING:
                     self._session.heard(now_us())
@@ -168,7 +172,8 @@ class Connection:
             raise ConnectionResetError("the client is gone")
         self.sent += len(frames)
         self._transport.write(encode(frames[:-1]))
-        await self._socket.send_frame(frames[-1], WSMsgType.TEXT)  # the writer's limit of 0 makes each of these a drain
+        # The writer's limit of 0 makes each of these a drain.
+        await self._socket.send_frame(frames[-1], _opcode(frames[-1]))
 
     async def _stay_alive(self) -> None:
         """Ping as the exchange does. Raises Closing when a pong is overdue."""

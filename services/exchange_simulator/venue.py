@@ -31,6 +31,12 @@ class KeepAlive:
     pong_within_s: float
 
 
+class Binary(bytes):
+    """A frame that is sent as a binary message; every other one is text."""
+
+    __slots__ = ()
+
+
 class Refused(Exception):
     """A WebSocket path that the exchange would not serve; `status` is the HTTP status of the refused upgrade."""
 
@@ -61,7 +67,10 @@ class Session(Protocol):
         ...
 
     def frames(self, now_us: int, limit: int) -> Sequence[bytes]:
-        """Return the data frames due at `now_us`, in order, at most `limit`; they count as sent."""
+        """Return the data frames due at `now_us`, in order, at most `limit`; they count as sent. Raises Closing.
+
+        A frame is a text message unless it is `Binary`.
+        """
         ...
 
     def next_due_us(self) -> int | None:

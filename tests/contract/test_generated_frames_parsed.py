@@ -25,11 +25,12 @@ KINDS = {
     "perp": {"trade", "book_change", "quote", "candle_update", "candle", "ticker", "index_price", "funding_rate"}
     | {"liquidation"},
 }
-LEDGER_ONLY = {"connection", "handed_out_at"}
+LEDGER_ONLY = {"connection", "handed_out_at", "fault"}
 
 
 def frame(market: str, channel: str, symbol: str, body: bytes, origin: Any) -> RawFrame:
-    return RawFrame("binance", market, channel, symbol, "collector", "1", 1, NOW_US, origin, body, request="")
+    asked = NOW_US - 1_000 if origin == "rest" else None
+    return RawFrame("binance", market, channel, symbol, "c", "1", 1, NOW_US, origin, body, "", requested_at=asked)
 
 
 def ask(venue: GeneratedVenue, poll: Poll, listing: Listing) -> list[Any]:

@@ -70,5 +70,6 @@ def test_a_simulated_market_arrives_whole(tmp_path: Path, seed: str) -> None:
         assert pipeline.wait() == 0, pipeline.log()[-6000:]
     compared = compare(tmp_path / "data")
     assert {kind: (lost, other) for kind, (_, lost, other) in compared.items() if lost or other} == {}
-    assert {"perp trade", "perp book_change", "perp quote", "spot trade", "spot quote"} <= set(compared)
+    kinds = {"perp trade", "perp book_change", "perp quote", "spot trade", "spot quote"}
+    assert {f"binance {kind}" for kind in kinds} <= set(compared)
     assert all(events > 0 for events, _, _ in compared.values())

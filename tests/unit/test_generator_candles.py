@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from services.exchange_simulator.generator.binance_frames import Digits
 from services.exchange_simulator.generator.candles import INTERVALS_US, MINUTE_US, Bar, Candles
 from services.exchange_simulator.generator.market import Market, Trade
 from tests.generated_market import NOW_US, SECOND_US, WIRE_SYMBOLS, build, get, messages, streams
@@ -166,14 +167,14 @@ def test_the_last_update_of_a_quiet_minute_is_still_final(tmp_path: Path) -> Non
 def test_tickers_are_the_last_24_hours(tmp_path: Path, market: str) -> None:
     venue = build(tmp_path, events_per_s=40.0)[market]
     session = venue.connect(ROUTE[market], streams(["ADAUSDT"], ["ticker"]), NOW_US)
-    feed = next(feed for feed in venue.feeds if feed.market.listing.wire_symbol == "ADAUSDT")
+    feed = venue.feeds["ADAUSDT"]
     _, ticker = messages(session, NOW_US, 10)[-1]
     open_us = ticker["O"] * 1000
     assert ticker["C"] - ticker["O"] == 86_400_000
     first = feed.market.first_trade_from(open_us)
     last = feed.market.trade_of_fill(ticker["L"])
     bar = added_up([feed.market.trade(number) for number in range(first, last + 1)])
-    digits = venue.encoder.digits(feed.market.listing)
+    digits = Digits(feed.market.listing)
     assert (ticker["F"], ticker["L"], ticker["n"]) == (bar.first_id, bar.last_id, bar.count)
     assert [ticker[name] for name in "ohlcv"] == [
         *(digits.price(ticks) for ticks in (bar.open, bar.high, bar.low, bar.close)),

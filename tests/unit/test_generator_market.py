@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+from collections.abc import Sequence
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -13,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import SettingsError
+from services.exchange_simulator.generator.binance_listings import listings
 from services.exchange_simulator.generator.market import Market, PriceProcess
-from services.exchange_simulator.generator.names import MOST_ASSETS, Listing, assets, listings
+from services.exchange_simulator.generator.names import MOST_ASSETS, Asset, Listing, assets
 from services.exchange_simulator.generator.noise import Noise, wandering
 from tests.generated_market import NOW_US, SECOND_US, WIRE_SYMBOLS, build, messages, streams
 
@@ -38,7 +40,11 @@ print(digest.hexdigest())
 def markets(seed: int = 1, count: int = 5, events_per_s: float = 400.0) -> list[Market]:
     chosen = assets(seed, count)
     processes = {asset.name: PriceProcess(asset, seed) for asset in chosen}
-    return [Market(one, seed, processes[one.asset.name]) for one in listings("binance", chosen, seed, events_per_s)]
+    return [Market(one, seed, processes[one.asset.name]) for one in listed(chosen, events_per_s)]
+
+
+def listed(chosen: Sequence[Asset], events_per_s: float) -> list[Listing]:
+    return [one for market in ("perp", "spot") for one in listings(market, chosen, events_per_s, NOW_US)]
 
 
 def test_two_processes_say_the_same() -> None:
@@ -177,13 +183,13 @@ def test_noise_is_smooth_and_bounded() -> None:
 
 def test_a_thousand_assets_are_listed_with_digits_that_fit() -> None:
     chosen = assets(1, MOST_ASSETS)
-    listed = listings("binance", chosen, 1, 50_000.0)
-    assert [one.wire_symbol for one in listed if one.market == "perp"][:5] == list(WIRE_SYMBOLS)
-    assert len({(one.market, one.symbol) for one in listed}) == 2 * MOST_ASSETS
-    rates = [one.events_per_s for one in listed]
+    found = listed(chosen, 50_000.0)
+    assert [one.wire_symbol for one in found if one.market == "perp"][:5] == list(WIRE_SYMBOLS)
+    assert len({(one.market, one.symbol) for one in found}) == 2 * MOST_ASSETS
+    rates = [one.events_per_s for one in found]
     assert sum(rates) == pytest.approx(50_000.0, rel=0.01)
     assert max(rates) > 50 * min(rates)
-    for one in listed:
+    for one in found:
         tick, step = Decimal(one.tick_size), Decimal(one.step_size)
         assert tick == Decimal(one.tick_units).scaleb(-one.price_digits)
         assert step == Decimal(one.step_units).scaleb(-one.quantity_digits)
@@ -192,14 +198,14 @@ def test_a_thousand_assets_are_listed_with_digits_that_fit() -> None:
 
 
 def test_thousands_are_in_the_name() -> None:
-    listed = {(one.market, one.symbol): one for one in listings("binance", assets(1, 20), 1, 100.0)}
-    pepe: Listing = listed["perp", "1000PEPE-USDT-PERP"]
+    found = {(one.market, one.symbol): one for one in listed(assets(1, 20), 100.0)}
+    pepe: Listing = found["perp", "1000PEPE-USDT-PERP"]
     assert (pepe.wire_symbol, pepe.multiplier, pepe.base) == ("1000PEPEUSDT", 1000, "1000PEPE")
-    assert ("spot", "PEPE-USDT") in listed
+    assert ("spot", "PEPE-USDT") in found
 
 
 def test_quiet_listings_are_no_slower_than_said() -> None:
-    assert min(one.events_per_s for one in listings("binance", assets(1, 200), 1, 1.0)) == 0.3
+    assert min(one.events_per_s for one in listed(assets(1, 200), 1.0)) == 0.3
 
 
 @pytest.mark.parametrize("symbols", [("0",), ("1001",), ("BTC", "NOSUCHCOIN")])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.exchange_simulator.generator import venue as venue_module
+from services.exchange_simulator.generator import session as session_module
 from services.exchange_simulator.venue import Closing, Refused
 from tests.generated_market import NOW_US, SECOND_US, WIRE_SYMBOLS, build, decode, get, messages, play, streams
 
@@ -125,7 +125,7 @@ def test_frames_come_in_batches_no_larger_than_asked_for(tmp_path: Path) -> None
 
 
 def test_a_client_that_does_not_read_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(venue_module, "_MOST_WAITING", 50)
+    monkeypatch.setattr(session_module, "MOST_WAITING", 50)
     venue = build(tmp_path)["perp"]
     slow, quick = (venue.connect("/public/stream", streams(WIRE_SYMBOLS, ["depth@100ms"]), NOW_US) for _ in range(2))
     assert len(list(play(quick, NOW_US, 5))) > 50

@@ -1,52 +1,69 @@
 """The generator: invented but plausible markets in the exchanges' own wire formats.
 
 Everything is a pure function of (seed, asset or symbol, market time), so two processes agree, a run may start in the
-past, and REST answers about moments before the run. `events_per_s` is spread over all markets, two thirds to
-perpetuals, and counts the mix of the recorded futures session: 50% book changes, 40% quotes, 6% aggregate trades, 4%
-candles of one minute. Candles of other intervals, single fills, tickers, mark prices, liquidations come on top.
+past, and REST answers about moments before the run. An asset has one price, on which every instrument of every exchange
+hangs with a small basis of its own. `events_per_s` is spread over all exchanges and markets, most of it to perpetuals,
+and counts the mix of a recorded futures session: 50% book changes, 40% quotes, 6% trades, 4% candles of one minute.
+Candles of other intervals, single fills, tickers, mark prices, liquidations come on top. Book changes of a busy symbol
+come more often than the exchange's own interval when the rate asks for it.
 
-Binance streams: `aggTrade`, `trade` (spot), `depth@100ms`, `bookTicker`, `kline_<1m..1d>`, `ticker`, `miniTicker`; on
-futures also `markPrice`, `markPrice@1s`, `forceOrder`, `!forceOrder@arr`, `!markPrice@arr`, `!markPrice@arr@1s`. Other
-streams are acknowledged and stay silent. Book changes of a busy symbol come more often than every 100 ms when the rate
-asks for it.
+An exchange market is a `Dialect` (dialect.py) in `DIALECTS`; everything else here is common:
+
+* `<exchange>_listings.py`: what is listed, from the assets (`names.Listing`).
+* `<exchange>_frames.py`, `_rest.py`, `_info.py`: events and history in the exchange's own words.
+* `<exchange>_rows.py`: what the tables must hold of each event, in base currency, times in us; no parser is asked.
+* `<exchange>_voice.py`: the `Dialect` itself, and its `Voice`, which puts these together with the control protocol.
+
+Topics that a stream may stand for: `trade`, `fill`, `quote`, `book`, `candle_<interval>`, `ticker`, `short_ticker`,
+`full_ticker`; on contract markets also `mark`, `mark_slow`, `funding`, `open_interest`, `positions`, `liquidation`.
+Streams of other names are acknowledged, as the exchange does, and stay silent.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from schemas.errors import SettingsError
+from services.exchange_simulator.generator import binance_voice
+from services.exchange_simulator.generator.clock import Clock
+from services.exchange_simulator.generator.dialect import Dialect
 from services.exchange_simulator.generator.ledger import Ledger
 from services.exchange_simulator.generator.market import Market, PriceProcess
-from services.exchange_simulator.generator.names import assets, listings
-from services.exchange_simulator.generator.venue import Clock, GeneratedVenue
+from services.exchange_simulator.generator.names import Asset, assets
+from services.exchange_simulator.generator.venue import GeneratedVenue
 from services.exchange_simulator.settings import SimulatorSettings
 from services.exchange_simulator.venue import Venue
 
-EXCHANGES = ("binance",)
-"""What can be generated so far."""
+DIALECTS: tuple[Dialect, ...] = (binance_voice.SPOT, binance_voice.PERP)
+"""Every exchange market that can be generated."""
+
+EXCHANGES = tuple(dict.fromkeys(dialect.exchange for dialect in DIALECTS))
 
 
 def build(settings: SimulatorSettings) -> Sequence[Venue]:
-    """Return the generated markets, spot and perpetual of each exchange. Raises SettingsError for a wrong setting."""
-    exchanges = settings.exchanges or EXCHANGES
+    """Return the generated markets of each exchange asked for. Raises SettingsError for a wrong setting."""
+    exchanges = tuple(dict.fromkeys(settings.exchanges)) or EXCHANGES
     if unknown := [name for name in exchanges if name not in EXCHANGES]:
         raise SettingsError(f"exchanges={','.join(unknown)}: cannot be generated; allowed: {', '.join(EXCHANGES)}")
     try:
         chosen = assets(settings.seed, _wanted(settings.symbols))
     except ValueError as error:
         raise SettingsError(str(error)) from None
-    processes = {asset.name: PriceProcess(asset, settings.seed) for asset in chosen}
+    processes = {asset: PriceProcess(asset, settings.seed) for asset in chosen}
     clock = Clock(settings.start_us, settings.duration_s)
-    venues: list[Venue] = []
-    for exchange in exchanges:
-        listed = listings(exchange, chosen, settings.seed, settings.events_per_s / len(exchanges))
-        for market in ("spot", "perp"):
-            own = [listing for listing in listed if listing.market == market]
-            markets = [Market(listing, settings.seed, processes[listing.asset.name]) for listing in own]
-            ledger = Ledger(settings.data_dir / "ledger" if settings.ledger else None, own)
-            venues.append(GeneratedVenue(market, markets, clock, ledger))
-    return venues
+    rate = settings.events_per_s / len(exchanges)
+    return [_venue(dialect, settings, processes, clock, rate) for dialect in DIALECTS if dialect.exchange in exchanges]
+
+
+def _venue(
+    dialect: Dialect, settings: SimulatorSettings, processes: dict[Asset, PriceProcess], clock: Clock, rate: float
+) -> GeneratedVenue:
+    start_us = time.time_ns() // 1000 if settings.start_us is None else settings.start_us
+    listed = dialect.listings(tuple(processes), rate, start_us)
+    markets = [Market(listing, settings.seed, dialect.prices(listing, processes[listing.asset])) for listing in listed]
+    ledger = Ledger(settings.data_dir / "ledger" if settings.ledger else None, listed, dialect.rows)
+    return GeneratedVenue(dialect, markets, clock, ledger)
 
 
 def _wanted(symbols: tuple[str, ...]) -> int | tuple[str, ...]:

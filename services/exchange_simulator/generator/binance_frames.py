@@ -11,11 +11,13 @@ from typing import Any
 
 from services.exchange_simulator.generator.events import (
     BookEvent,
+    Bundle,
     CandleEvent,
     Event,
     FillEvent,
     LiquidationEvent,
     MarkEvent,
+    Message,
     MiniTickerEvent,
     QuoteEvent,
     TickerEvent,
@@ -78,10 +80,10 @@ class Digits:
 
 
 class Encoder:
-    """Encodes the events of one market; each is encoded once, whoever asks."""
+    """Encodes the events of one market."""
 
-    def __init__(self, listings: Sequence[Listing]) -> None:
-        self._digits = {listing: Digits(listing) for listing in listings}
+    def __init__(self) -> None:
+        self._digits: dict[Listing, Digits] = {}
         self._writers: dict[type[Event], Callable[[Any, Digits], str]] = {
             TradeEvent: _agg_trade,
             FillEvent: _trade,
@@ -96,19 +98,17 @@ class Encoder:
 
     def digits(self, listing: Listing) -> Digits:
         """Return the writer of a listing's numbers."""
-        return self._digits[listing]
+        found = self._digits.get(listing)
+        if found is None:
+            found = self._digits[listing] = Digits(listing)
+        return found
 
-    def payload(self, event: Event) -> bytes:
-        """Return the event's bare payload."""
-        payload = event.payload
-        if payload is None:
-            payload = self._writers[type(event)](event, self._digits[event.listing]).encode()
-            event.payload = payload
-        return payload
-
-    def array(self, events: Sequence[Event]) -> bytes:
-        """Return the payload of an all-market stream: a list of bare payloads."""
-        return b"[" + b",".join([self.payload(event) for event in events]) + b"]"
+    def payload(self, message: Message) -> bytes:
+        """Return a message's bare payload: an object, or a list of them on all-market streams."""
+        if isinstance(message, Bundle):
+            return b"[" + b",".join([self.payload(event) for event in message.events]) + b"]"
+        assert isinstance(message, Event)
+        return self._writers[type(message)](message, self.digits(message.listing)).encode()
 
 
 def _agg_trade(event: TradeEvent, digits: Digits) -> str:

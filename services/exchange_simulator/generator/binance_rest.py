@@ -7,7 +7,7 @@ not known.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -17,7 +17,7 @@ from services.exchange_simulator.binance_rest import ApiError, Query, depth_limi
 from services.exchange_simulator.generator.binance_frames import Digits, Encoder
 from services.exchange_simulator.generator.binance_info import exchange_info
 from services.exchange_simulator.generator.candles import INTERVALS_US
-from services.exchange_simulator.generator.feed import DAY_US, Feed, lag_us, ticker_at
+from services.exchange_simulator.generator.feed import Feed
 from services.exchange_simulator.generator.figures import (
     PERCENT_DIGITS,
     average_units,
@@ -28,7 +28,9 @@ from services.exchange_simulator.generator.figures import (
 )
 from services.exchange_simulator.generator.futures_data import FuturesData
 from services.exchange_simulator.generator.market import Trade
+from services.exchange_simulator.generator.source import DAY_US, lag_us
 from services.exchange_simulator.generator.statistics import FINE_DIGITS, FUNDING_INTERVAL_US
+from services.exchange_simulator.generator.traded import ticker_at
 from services.exchange_simulator.venue import Answer
 
 HISTORY_US = 30 * DAY_US
@@ -49,9 +51,9 @@ def history_from(now_us: int) -> int:
 class GeneratedRest:
     """The REST face of one market."""
 
-    def __init__(self, market: str, feeds: Sequence[Feed], encoder: Encoder) -> None:
+    def __init__(self, market: str, feeds: Mapping[str, Feed], encoder: Encoder) -> None:
         self._market = market
-        self._feeds = {feed.market.listing.wire_symbol: feed for feed in feeds}
+        self._feeds = feeds
         self._encoder = encoder
         self._limits = _LIMITS[market]
         self._rest = exchange_rest.Rest(self._limits, self._endpoints())

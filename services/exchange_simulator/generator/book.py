@@ -126,6 +126,11 @@ class Side:
         self.best, self._best_steps = best, best_steps
         return found
 
+    def beyond(self, edge: int, count: int) -> list[Level]:
+        """Return the next `count` levels further from the touch than a price behind it, best first."""
+        behind = {ticks: steps for ticks, (steps, _) in self._changes.items()}
+        return _levels_behind(self._resting, edge, behind, count, self._direction)
+
 
 class Walker:
     """One book, carried forward step by step."""
@@ -133,8 +138,8 @@ class Walker:
     def __init__(self, market: Market, resting: Resting, step: int) -> None:
         """Stand after `step`, rebuilt from the level changes that are still in force."""
         self._market = market
-        self._bids = Side(resting, -1)
-        self._asks = Side(resting, 1)
+        self.bids = Side(resting, -1)
+        self.asks = Side(resting, 1)
         self.step = step - LIFETIME
         while self.step < step:
             self.advance()
@@ -145,8 +150,8 @@ class Walker:
         pattern, index = self._market.pattern_step(self.step)
         touch = self._market.touch(self.step)
         bids, asks = level_changes(self._market, pattern, index, touch)
-        changed_bids = self._bids.take(self.step, touch.bid, touch.bid_steps, bids)
-        changed_asks = self._asks.take(self.step, touch.ask, touch.ask_steps, asks)
+        changed_bids = self.bids.take(self.step, touch.bid, touch.bid_steps, bids)
+        changed_asks = self.asks.take(self.step, touch.ask, touch.ask_steps, asks)
         if not changed_bids and not changed_asks:
             changed_bids = [(touch.bid, touch.bid_steps)]
         return Change(self.step, touch, changed_bids, changed_asks)
@@ -168,18 +173,16 @@ def level_changes(market: Market, pattern: Pattern, index: int, touch: Touch) ->
     return bids, asks
 
 
-def _best_levels(
-    resting: Resting, best: int, best_steps: int, changed: dict[int, int], limit: int, direction: int
-) -> list[Level]:
+def _levels_behind(resting: Resting, edge: int, changed: dict[int, int], limit: int, direction: int) -> list[Level]:
+    """Return the best `limit` levels beyond a price: resting ones as `changed` leaves them."""
     levels: dict[int, int] = {}
-    cell = best // resting.cell
+    cell = edge // resting.cell
     while len(levels) < limit + len(changed) and cell >= 0:
         ticks = resting.price(cell)
-        if (ticks - best) * direction > 0 and ticks > 0:
+        if (ticks - edge) * direction > 0 and ticks > 0:
             levels[ticks] = resting.at(ticks)
         cell += direction
-    levels.update((ticks, steps) for ticks, steps in changed.items() if (ticks - best) * direction > 0)
-    levels[best] = best_steps
+    levels.update((ticks, steps) for ticks, steps in changed.items() if (ticks - edge) * direction > 0)
     found = sorted(((ticks, steps) for ticks, steps in levels.items() if steps), reverse=direction < 0)
     return found[:limit]
 
@@ -210,6 +213,6 @@ class Book:
         touch = market.touch(step)
         return Snapshot(
             step,
-            _best_levels(resting, touch.bid, touch.bid_steps, changed_bids, limit, -1),
-            _best_levels(resting, touch.ask, touch.ask_steps, changed_asks, limit, 1),
+            [(touch.bid, touch.bid_steps), *_levels_behind(resting, touch.bid, changed_bids, limit - 1, -1)],
+            [(touch.ask, touch.ask_steps), *_levels_behind(resting, touch.ask, changed_asks, limit - 1, 1)],
         )

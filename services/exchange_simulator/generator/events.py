@@ -1,6 +1,6 @@
 """Market events as a client is told of them, still as whole numbers: what both the encoder and the ledger read.
 
-`sent_us` is the exchange's event time; all times are whole milliseconds in us UTC, as Binance states them.
+`sent_us` is the exchange's event time; times are whole milliseconds in us UTC, as most exchanges state them.
 """
 
 from __future__ import annotations
@@ -13,16 +13,18 @@ from services.exchange_simulator.generator.book import Level
 from services.exchange_simulator.generator.candles import Bar
 from services.exchange_simulator.generator.market import Touch, Trade
 from services.exchange_simulator.generator.names import Listing
-from services.exchange_simulator.generator.statistics import Liquidation, Mark
+from services.exchange_simulator.generator.statistics import Liquidation, Mark, Ratio
 
 
-class _Encoded(msgspec.Struct, kw_only=True, gc=False):
-    """Keeps the encoded frame, so that all who hear of an event share it."""
+class Message(msgspec.Struct, kw_only=True, gc=False):
+    """What goes out in one frame. Keeps it encoded, so that all who hear it on one stream share the bytes."""
 
     payload: bytes | None = None
+    stream: str = ""
+    """The stream that `payload` was encoded for."""
 
 
-class Event(_Encoded, gc=False):
+class Event(Message, gc=False):
     """One thing that happened on one instrument."""
 
     KIND: ClassVar[str]
@@ -57,6 +59,17 @@ class BookEvent(Event, gc=False):
     first_id: int
     last_id: int
     previous_id: int
+    bids: list[Level]
+    asks: list[Level]
+
+
+class BookSnapshotEvent(Event, gc=False):
+    """The whole book with which a stream begins, true at `last_id`; levels best first."""
+
+    KIND: ClassVar[str] = "book_snapshot"
+
+    time_us: int
+    last_id: int
     bids: list[Level]
     asks: list[Level]
 
@@ -97,7 +110,14 @@ class TickerEvent(Event, gc=False):
 
 
 class MiniTickerEvent(TickerEvent, gc=False):
-    """The same in the short form of `@miniTicker`."""
+    """The same, for streams that tell less of it."""
+
+
+class FullTickerEvent(TickerEvent, gc=False):
+    """The same on contract markets that tell prices, funding and open interest (in steps) along with it."""
+
+    mark: Mark
+    open_interest: int
 
 
 class MarkEvent(Event, gc=False):
@@ -108,9 +128,39 @@ class MarkEvent(Event, gc=False):
     mark: Mark
 
 
+class FundingEvent(MarkEvent, gc=False):
+    """The same, for streams of their own about funding."""
+
+    KIND: ClassVar[str] = "funding_rate"
+
+
+class OpenInterestEvent(Event, gc=False):
+    """Open interest, in steps."""
+
+    KIND: ClassVar[str] = "open_interest"
+
+    steps: int
+
+
+class PositionsEvent(Event, gc=False):
+    """Open interest (in steps) and long/short ratios by name as they stood at `time_us`."""
+
+    KIND: ClassVar[str] = "positions"
+
+    time_us: int
+    steps: int
+    ratios: dict[str, Ratio]
+
+
 class LiquidationEvent(Event, gc=False):
     """A forced order."""
 
     KIND: ClassVar[str] = "liquidation"
 
     order: Liquidation
+
+
+class Bundle(Message, gc=False):
+    """Several events in one frame, as streams about a whole market have them."""
+
+    events: list[Event]

@@ -23,9 +23,12 @@ def text_of(units: int, digits: int) -> str:
 
 
 def value_units(listing: Listing, value: int, digits: int) -> int:
-    """Return a value in ticks x steps as units of 10^-digits, rounded half up where the digits do not reach."""
-    own = listing.price_digits + listing.quantity_digits
-    units = value * listing.tick_units * listing.step_units
+    """Return a value in ticks x steps as units of 10^-digits of quote currency, rounded half up.
+
+    Not of inverse contracts, whose number alone says what they are worth.
+    """
+    own = listing.price_digits + listing.quantity_digits + listing.contract_digits
+    units = value * listing.tick_units * listing.step_units * listing.contract_units
     if digits >= own:
         return units * ten_to(digits - own)
     return (units + ten_to(own - digits) // 2) // ten_to(own - digits)

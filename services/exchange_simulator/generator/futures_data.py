@@ -10,15 +10,21 @@ from typing import Any
 
 from services.exchange_simulator.binance_rest import ApiError, Query, integer, invalid_symbol, required_symbol
 from services.exchange_simulator.generator.candles import INTERVALS_US
-from services.exchange_simulator.generator.feed import DAY_US, Feed
+from services.exchange_simulator.generator.feed import Feed
 from services.exchange_simulator.generator.figures import text_of, value_units
-from services.exchange_simulator.generator.statistics import RATIO_DIGITS, RATIOS
+from services.exchange_simulator.generator.source import DAY_US
+from services.exchange_simulator.generator.statistics import RATIO_DIGITS
 
 PUBLISHED_AFTER_US = 8_000_000
 _PERIODS = ("5m", "15m", "30m", "1h", "2h", "4h", "6h", "12h", "1d")
 _FINE = 8
 _MOST_ROWS = 500
 _REACH_US = 30 * DAY_US
+_RATIO_PATHS = {
+    "topLongShortPositionRatio": "top_positions",
+    "topLongShortAccountRatio": "top_accounts",
+    "globalLongShortAccountRatio": "all_accounts",
+}
 
 _Row = Callable[[Feed, int, int], dict[str, Any]]
 
@@ -32,7 +38,7 @@ class FuturesData:
     def answers(self) -> dict[str, Callable[[Query, int], object]]:
         """Return an answer for each last part of the path."""
         rows: dict[str, _Row] = {"openInterestHist": _open_interest, "takerlongshortRatio": _taker_volume}
-        rows |= {name: _ratio(name) for name in RATIOS}
+        rows |= {path: _ratio(name) for path, name in _RATIO_PATHS.items()}
         return {name: self._history(row) for name, row in rows.items()}
 
     def _history(self, row: _Row) -> Callable[[Query, int], object]:

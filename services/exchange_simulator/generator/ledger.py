@@ -2,8 +2,9 @@
 
 Rows come from market events, never from encoded frames: a mistake in the encoding shows as a difference between ledger
 and tables. Column names and meanings are those of the records (`schemas.records`), plus `connection`, the number of the
-connection the event was handed to, and `handed_out_at`, the wall clock then. Spot quotes carry no time on the wire;
-their `timestamp` here is the market's. Book levels stand in the order of the frame.
+connection the event was handed to, `handed_out_at`, the wall clock then, and `fault`: what a fault on order did to its
+frame (null: nothing). Where an exchange gives a time on the wire for nothing, `timestamp` here is the market's. Book
+levels stand in the order of the frame.
 
 Each kind of a market has files `<exchange>.<market>.<kind>-<n>.parquet`. A file is complete whenever it is there: it is
 written beside and renamed. The last one is written again with more rows every `FLUSH_EVERY_US` until it is full, so a
@@ -13,7 +14,7 @@ killed simulator leaves out at most that much.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -21,15 +22,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from services.exchange_simulator.generator.dialect import Row, Rows
 from services.exchange_simulator.generator.events import Event
 from services.exchange_simulator.generator.ledger_rows import (
-    COLUMNS,
-    DIGITS,
     LEVELS,
     NUMBER,
-    WRITERS,
-    Row,
     Scales,
+    digits_needed,
     schema_of,
 )
 from services.exchange_simulator.generator.names import Listing
@@ -42,27 +41,39 @@ _FULL_AGE_US = 60_000_000
 class Ledger:
     """The ledger of one exchange market. With no directory it keeps nothing."""
 
-    def __init__(self, directory: Path | None, listings: Sequence[Listing]) -> None:
+    def __init__(
+        self, directory: Path | None, listings: Sequence[Listing], rows: Mapping[type[Event], Sequence[Rows]]
+    ) -> None:
         """Write below `directory`, going on with the file numbers found there. Raises OSError if it cannot be made."""
+        digits = max((digits_needed(listing) for listing in listings), default=0)
         self._files: dict[str, _File] = {}
-        self._scales = {listing: Scales(listing) for listing in listings}
+        self._scales = {listing: Scales(listing, digits) for listing in listings}
         self._flush_due_us: int | None = None
+        self._rows: Mapping[type[Event], Sequence[Rows]] = {}
         if directory is None or not listings:
-            self._writers: dict[type[Event], tuple[tuple[str, Callable[[Any, Scales], Row]], ...]] = {}
             return
         directory.mkdir(parents=True, exist_ok=True)
-        self._writers = WRITERS
+        self._rows = rows
         prefix = f"{listings[0].exchange}.{listings[0].market}"
-        for kind in COLUMNS:
-            self._files[kind] = _File(directory, f"{prefix}.{kind}", schema_of(kind))
+        for kind in dict.fromkeys(one.kind for made in rows.values() for one in made):
+            self._files[kind] = _File(directory, f"{prefix}.{kind}", schema_of(kind), digits)
 
-    def write(self, event: Event, connection: int, now_us: int) -> None:
-        """Add the rows of an event handed to a connection at `now_us` (wall clock)."""
-        for kind, row_of in self._writers.get(type(event), ()):
-            row = row_of(event, self._scales[event.listing])
-            self._files[kind].rows.append((*row, connection, now_us))
-            if self._flush_due_us is None:
-                self._flush_due_us = now_us + FLUSH_EVERY_US
+    def write(self, event: Event, connection: int, now_us: int) -> list[Row]:
+        """Add the rows of an event handed to a connection at `now_us` (wall clock), and return them.
+
+        A row may be added to until the ledger is next flushed.
+        """
+        added: list[Row] = []
+        for kind, row_of in self._rows.get(type(event), ()):
+            scales = self._scales[event.listing]
+            row = row_of(event, scales)
+            if row is not None:
+                row |= {**scales.head, "connection": connection, "handed_out_at": now_us}
+                self._files[kind].rows.append(row)
+                added.append(row)
+        if added and self._flush_due_us is None:
+            self._flush_due_us = now_us + FLUSH_EVERY_US
+        return added
 
     def flush_due_us(self) -> int | None:
         """When the rows held must be on disk, or None while there are none."""
@@ -78,8 +89,9 @@ class Ledger:
 class _File:
     """The Parquet files of one kind: full ones, and one that grows by being replaced."""
 
-    def __init__(self, directory: Path, prefix: str, schema: pa.Schema) -> None:
+    def __init__(self, directory: Path, prefix: str, schema: pa.Schema, digits: int) -> None:
         self.rows: list[Row] = []
+        self._digits = digits
         self._directory = directory
         self._prefix = prefix
         self._schema = schema
@@ -95,8 +107,9 @@ class _File:
             return
         if not self._growing:
             self._began_us = now_us
-        columns = zip(*self.rows, strict=True)
-        arrays = [_array(values, field.type) for values, field in zip(columns, self._schema, strict=True)]
+        arrays = [
+            _array([row.get(field.name) for row in self.rows], field.type, self._digits) for field in self._schema
+        ]
         self.rows = []
         self._growing.append(pa.record_batch(arrays, schema=self._schema))
         table = pa.Table.from_batches(self._growing)
@@ -109,22 +122,24 @@ class _File:
             self._growing = []
 
 
-def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+def _array(values: Sequence[Any], kind: pa.DataType, digits: int) -> pa.Array:
     if kind == NUMBER:
-        return _numbers(values)
+        return _numbers(values, digits)
     if kind != LEVELS:
         return pa.array(values, kind)
     levels = [level for row in values for level in row]
-    numbers = _numbers([number for level in levels for number in level])
-    pairs = pa.ListArray.from_arrays(
-        pa.array(range(0, 2 * len(levels) + 1, 2), pa.int32()), numbers, type=LEVELS.value_type
-    )
-    ends = accumulate((len(row) for row in values), initial=0)
-    return pa.ListArray.from_arrays(pa.array(list(ends), pa.int32()), pairs, type=LEVELS)
+    numbers = _numbers([number for level in levels for number in level], digits)
+    inner = pa.ListArray.from_arrays(_ends(levels), numbers, type=LEVELS.value_type)
+    return pa.ListArray.from_arrays(_ends(values), inner, type=LEVELS)
 
 
-def _numbers(values: Sequence[int | None]) -> pa.Array:
-    """Build a decimal column from whole numbers of 10^-8: 16-byte little-endian integers, as Arrow has them."""
+def _ends(lists: Sequence[Sequence[Any]]) -> pa.Array:
+    """Return where each list ends, and the first begins, as Arrow has them."""
+    return pa.array(list(accumulate((len(one) for one in lists), initial=0)), pa.int32())
+
+
+def _numbers(values: Sequence[int | None], digits: int) -> pa.Array:
+    """Build a decimal column from whole numbers of 10^-digits: 16-byte little-endian integers, as Arrow has them."""
     mask = None
     if None in values:
         mask = pa.array([value is not None for value in values], pa.bool_()).buffers()[1]
@@ -136,4 +151,4 @@ def _numbers(values: Sequence[int | None]) -> pa.Array:
         buffer = pa.py_buffer(data)
     except OverflowError:
         buffer = pa.py_buffer(b"".join([value.to_bytes(16, "little", signed=True) for value in filled]))
-    return pa.Array.from_buffers(pa.decimal128(38, DIGITS), len(filled), [mask, buffer]).cast(NUMBER)
+    return pa.Array.from_buffers(pa.decimal128(38, digits), len(filled), [mask, buffer]).cast(NUMBER)

@@ -1,319 +1,109 @@
-"""Ledger rows: what each market event looks like as a row of its record, built from whole numbers.
+"""The ledger's columns, and the unit in which its rows count prices and quantities.
 
-Column names and meanings are those of the records (`schemas.records`). Numbers are whole numbers of 10^-8.
+Columns are the fields of the records (`schemas.records`), but for what only the receiver knows. The rows themselves are
+each dialect's own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pyarrow as pa
 
-from services.exchange_simulator.generator.events import (
-    BookEvent,
-    CandleEvent,
-    Event,
-    FillEvent,
-    LiquidationEvent,
-    MarkEvent,
-    MiniTickerEvent,
-    QuoteEvent,
-    TickerEvent,
-    TradeEvent,
-)
-from services.exchange_simulator.generator.figures import (
-    PERCENT_DIGITS,
-    average_units,
-    percent_units,
-    ten_to,
-    ticker_value_digits,
-    value_units,
-)
+from schemas.records import BY_KIND, Levels, Micros, Number, Record
+from services.exchange_simulator.generator.figures import ten_to, value_units
 from services.exchange_simulator.generator.names import Listing
-from services.exchange_simulator.generator.statistics import FINE_DIGITS
 
-DIGITS = 8
-"""Numbers in rows are whole numbers of 10^-8: no figure of Binance has more digits."""
 NUMBER = pa.decimal128(38, 18)
+MOST_DIGITS = 18
+_FEW_DIGITS = 8
 _TIME = pa.timestamp("us", tz="UTC")
-_PAIR = pa.list_(pa.field("element", NUMBER, nullable=False))
-LEVELS = pa.list_(pa.field("element", _PAIR, nullable=False))
+_LEVEL = pa.list_(pa.field("element", NUMBER, nullable=False))
+LEVELS = pa.list_(pa.field("element", _LEVEL, nullable=False))
 
-_COMMON = {"exchange": pa.string(), "market": pa.string(), "symbol": pa.string(), "timestamp": _TIME}
-_LAST = {"sent_at": _TIME, "connection": pa.int64(), "handed_out_at": _TIME}
-_TRADE = {
-    "trade_id": pa.string(),
-    "sequence": pa.int64(),
-    "price": NUMBER,
-    "quantity": NUMBER,
-    "side": pa.string(),
-    "first_trade_id": pa.int64(),
-    "last_trade_id": pa.int64(),
-    "trade_count": pa.int64(),
-    "quantity_without_rpi": NUMBER,
-}
-_CANDLE = {
-    "interval": pa.string(),
-    "open_price": NUMBER,
-    "high_price": NUMBER,
-    "low_price": NUMBER,
-    "close_price": NUMBER,
-    "volume": NUMBER,
-    "quote_volume": NUMBER,
-    "trade_count": pa.int64(),
-    "taker_buy_volume": NUMBER,
-    "taker_buy_quote_volume": NUMBER,
-    "first_trade_id": pa.int64(),
-    "last_trade_id": pa.int64(),
-    "closed": pa.bool_(),
-}
-_TICKER = {
-    **{f"{name}_price": NUMBER for name in ("last", "open", "high", "low")},
-    "volume": NUMBER,
-    "quote_volume": NUMBER,
-    "price_change": NUMBER,
-    "price_change_percent": NUMBER,
-    "weighted_average_price": NUMBER,
-    "last_quantity": NUMBER,
-    "bid_price": NUMBER,
-    "bid_quantity": NUMBER,
-    "ask_price": NUMBER,
-    "ask_quantity": NUMBER,
-    "trade_count": pa.int64(),
-    "first_trade_id": pa.int64(),
-    "last_trade_id": pa.int64(),
-    "window_open_at": _TIME,
-    "window_close_at": _TIME,
-}
-COLUMNS: dict[str, dict[str, pa.DataType]] = {
-    "trade": _TRADE,
-    "fill": _TRADE,
-    "book_change": {
-        "first_sequence": pa.int64(),
-        "last_sequence": pa.int64(),
-        "previous_sequence": pa.int64(),
-        "bids": LEVELS,
-        "asks": LEVELS,
-    },
-    "quote": {
-        "sequence": pa.int64(),
-        "bid_price": NUMBER,
-        "bid_quantity": NUMBER,
-        "ask_price": NUMBER,
-        "ask_quantity": NUMBER,
-    },
-    "candle_update": _CANDLE,
-    "ticker": _TICKER,
-    "index_price": {
-        "mark_price": NUMBER,
-        "index_price": NUMBER,
-        "mark_price_average": NUMBER,
-        "settlement_price": NUMBER,
-    },
-    "funding_rate": {"rate": NUMBER, "rate_kind": pa.string(), "next_funding_time": _TIME, "mark_price": NUMBER},
-    "liquidation": {
-        "price": NUMBER,
-        "quantity": NUMBER,
-        "side": pa.string(),
-        "order_price": NUMBER,
-        "order_quantity": NUMBER,
-        "last_quantity": NUMBER,
-        "status": pa.string(),
-    },
-}
-
-_OPTIONAL = frozenset(
-    {
-        *("sent_at", "previous_sequence", "first_trade_id", "last_trade_id", "trade_count", "quantity_without_rpi"),
-        *("price_change", "price_change_percent", "weighted_average_price", "last_quantity"),
-        *("bid_price", "bid_quantity", "ask_price", "ask_quantity", "window_open_at", "window_close_at"),
-    }
+KINDS = (
+    *("trade", "fill", "book_change", "quote", "candle_update", "ticker", "index_price", "funding_rate"),
+    *("open_interest", "liquidation", "lsr_top_position", "lsr_all_account", "volatility_index"),
 )
+"""The kinds of record that streams tell of."""
+
+_RECEIVERS = frozenset({"timestamp_source", "received_at", "source", "in_step", "stream_sequence"})
+"""Fields that whoever receives fills in."""
+
+
+def columns_of(record: type[Record]) -> dict[str, pa.DataType]:
+    """Return the ledger's columns for a record. Raises KeyError for a field of a type that it cannot write."""
+    hints = get_type_hints(record, include_extras=True)
+    fields = {name: hints[name] for name in record.__struct_fields__ if name not in _RECEIVERS}
+    return {name: _arrow(hint) for name, hint in fields.items()}
+
+
+def _arrow(hint: Any) -> pa.DataType:
+    known = {Micros: _TIME, Number: NUMBER, Levels: LEVELS, int: pa.int64(), bool: pa.bool_(), str: pa.string()}
+    choices = [hint, *(choice for choice in get_args(hint) if choice is not type(None))]
+    found = next((known[choice] for choice in choices if choice in known), None)
+    return pa.string() if found is None else found
 
 
 def schema_of(kind: str) -> pa.Schema:
-    """Return the Parquet schema of a kind; columns that always hold a value are not nullable."""
-    columns = _COMMON | COLUMNS[kind] | _LAST
-    return pa.schema([pa.field(name, column, nullable=name in _OPTIONAL) for name, column in columns.items()])
+    """Return the Parquet schema of a kind."""
+    own = columns_of(BY_KIND[kind])
+    return pa.schema({**own, "connection": pa.int64(), "handed_out_at": _TIME, "fault": pa.string()})
 
 
-Row = tuple[Any, ...]
+def digits_needed(listing: Listing) -> int:
+    """Return with how many digits every figure of a listing is a whole number: few where they suffice."""
+    if listing.inverse:
+        return MOST_DIGITS
+    own = listing.quantity_digits + listing.contract_digits
+    return _FEW_DIGITS if max(listing.price_digits, own) <= _FEW_DIGITS else MOST_DIGITS
 
 
 class Scales:
-    """Turns one listing's whole numbers into units of 10^-8, the unit of every number in a row."""
+    """Turns one listing's whole numbers into units of 10^-digits, the unit of every number in a row."""
 
-    def __init__(self, listing: Listing) -> None:
+    def __init__(self, listing: Listing, digits: int) -> None:
         self.listing = listing
-        self.price = listing.tick_units * ten_to(DIGITS - listing.price_digits)
-        self.quantity = listing.step_units * ten_to(DIGITS - listing.quantity_digits)
-        self.head = (listing.exchange, listing.market, listing.symbol)
+        self.digits = digits
+        self.price = listing.tick_units * ten_to(digits - listing.price_digits)
+        """One tick."""
+        self.quantity = listing.step_units * ten_to(digits - listing.quantity_digits)
+        """One step as the wire has it: base currency on spot, contracts elsewhere."""
+        self.head = {"exchange": listing.exchange, "market": listing.market, "symbol": listing.symbol}
+        self._linear = (
+            listing.step_units
+            * listing.contract_units
+            * ten_to(digits - listing.quantity_digits - listing.contract_digits)
+            if not listing.inverse
+            else 0
+        )
+
+    def base(self, steps: int, ticks: int) -> int:
+        """Return a quantity in base currency; of inverse contracts at this price, rounded half to even."""
+        if not self.listing.inverse:
+            return steps * self._linear
+        listing = self.listing
+        worth = steps * listing.step_units * listing.contract_units * ten_to(self.digits + listing.price_digits)
+        return _half_even(worth, ticks * listing.tick_units * ten_to(listing.quantity_digits + listing.contract_digits))
+
+    def contracts(self, steps: int) -> int | None:
+        """Return a number of contracts, None where there are none."""
+        return None if self.listing.contract_size is None else steps * self.quantity
+
+    def level(self, ticks: int, steps: int) -> tuple[int, ...]:
+        """Return a level of the book: price, base quantity, and contracts where there are any."""
+        pair = (ticks * self.price, self.base(steps, ticks))
+        return pair if self.listing.contract_size is None else (*pair, steps * self.quantity)
+
+    def value(self, value: int) -> int:
+        """Return a value in quote currency, given in ticks x steps."""
+        return value_units(self.listing, value, self.digits)
+
+    def fine(self, units: int, digits: int) -> int:
+        """Return a number of units of 10^-digits."""
+        return units * ten_to(self.digits - digits)
 
 
-def _trade(event: TradeEvent, scales: Scales) -> Row:
-    trade = event.trade
-    return (
-        *scales.head,
-        trade.time_us // 1000 * 1000,
-        str(trade.aggregate_id),
-        trade.aggregate_id,
-        trade.ticks * scales.price,
-        trade.steps * scales.quantity,
-        "buy" if trade.buy else "sell",
-        trade.first_id,
-        trade.last_id,
-        trade.last_id - trade.first_id + 1,
-        None if event.listing.market == "spot" else trade.steps * scales.quantity,
-        event.sent_us,
-    )
-
-
-def _fill(event: FillEvent, scales: Scales) -> Row:
-    trade = event.trade
-    fill_id = trade.first_id + event.place
-    return (
-        *scales.head,
-        trade.time_us // 1000 * 1000,
-        str(fill_id),
-        fill_id,
-        trade.ticks * scales.price,
-        trade.fills[event.place] * scales.quantity,
-        "buy" if trade.buy else "sell",
-        None,
-        None,
-        None,
-        None,
-        event.sent_us,
-    )
-
-
-def _book_change(event: BookEvent, scales: Scales) -> Row:
-    spot = event.listing.market == "spot"
-    price, quantity = scales.price, scales.quantity
-    bids = [(ticks * price, steps * quantity) for ticks, steps in event.bids]
-    return (
-        *scales.head,
-        event.sent_us if spot else event.time_us,
-        event.first_id,
-        event.last_id,
-        None if spot else event.previous_id,
-        bids[::-1] if spot else bids,
-        [(ticks * price, steps * quantity) for ticks, steps in event.asks],
-        event.sent_us,
-    )
-
-
-def _quote(event: QuoteEvent, scales: Scales) -> Row:
-    touch = event.touch
-    return (
-        *scales.head,
-        event.time_us,
-        event.update_id,
-        touch.bid * scales.price,
-        touch.bid_steps * scales.quantity,
-        touch.ask * scales.price,
-        touch.ask_steps * scales.quantity,
-        None if event.listing.market == "spot" else event.sent_us,
-    )
-
-
-def _candle_update(event: CandleEvent, scales: Scales) -> Row:
-    bar = event.bar
-    return (
-        *scales.head,
-        event.open_us,
-        event.interval,
-        bar.open * scales.price,
-        bar.high * scales.price,
-        bar.low * scales.price,
-        bar.close * scales.price,
-        bar.volume * scales.quantity,
-        value_units(event.listing, bar.value, DIGITS),
-        bar.count,
-        bar.buy_volume * scales.quantity,
-        value_units(event.listing, bar.buy_value, DIGITS),
-        bar.first_id,
-        bar.last_id,
-        event.closed,
-        event.sent_us,
-    )
-
-
-def _ticker(event: TickerEvent, scales: Scales) -> Row:
-    bar, listing = event.bar, event.listing
-    digits = ticker_value_digits(listing)
-    short = isinstance(event, MiniTickerEvent)
-    touch = event.touch
-    best = (
-        touch.bid * scales.price,
-        touch.bid_steps * scales.quantity,
-        touch.ask * scales.price,
-        touch.ask_steps * scales.quantity,
-    )
-    change = bar.close - bar.open
-    rest = (
-        change * scales.price,
-        percent_units(change, bar.open) * ten_to(DIGITS - PERCENT_DIGITS),
-        average_units(event) * ten_to(DIGITS - listing.price_digits),
-        event.last_steps * scales.quantity,
-        *(best if listing.market == "spot" else (None,) * len(best)),
-        bar.count,
-        bar.first_id,
-        bar.last_id,
-        event.open_us,
-        event.close_us,
-    )
-    return (
-        *scales.head,
-        event.sent_us,
-        bar.close * scales.price,
-        bar.open * scales.price,
-        bar.high * scales.price,
-        bar.low * scales.price,
-        bar.volume * scales.quantity,
-        value_units(listing, bar.value, digits) * ten_to(DIGITS - digits),
-        *((None,) * len(rest) if short else rest),
-        event.sent_us,
-    )
-
-
-def _index_price(event: MarkEvent, scales: Scales) -> Row:
-    mark, fine = event.mark, ten_to(DIGITS - FINE_DIGITS)
-    prices = (mark.mark * fine, mark.index * fine, mark.mark_average * fine, mark.settlement * fine)
-    return (*scales.head, event.sent_us, *prices, event.sent_us)
-
-
-def _funding_rate(event: MarkEvent, scales: Scales) -> Row:
-    mark, fine = event.mark, ten_to(DIGITS - FINE_DIGITS)
-    head = (*scales.head, event.sent_us)
-    return (*head, mark.rate * fine, "estimated", mark.next_funding_us, mark.mark * fine, event.sent_us)
-
-
-def _liquidation(event: LiquidationEvent, scales: Scales) -> Row:
-    order = event.order
-    return (
-        *scales.head,
-        order.time_us // 1000 * 1000,
-        order.average_ticks * scales.price,
-        order.steps * scales.quantity,
-        "buy" if order.buy else "sell",
-        order.limit_ticks * scales.price,
-        order.steps * scales.quantity,
-        order.last_steps * scales.quantity,
-        "filled",
-        event.sent_us,
-    )
-
-
-WRITERS: dict[type[Event], tuple[tuple[str, Callable[[Any, Scales], Row]], ...]] = {
-    TradeEvent: (("trade", _trade),),
-    FillEvent: (("fill", _fill),),
-    BookEvent: (("book_change", _book_change),),
-    QuoteEvent: (("quote", _quote),),
-    CandleEvent: (("candle_update", _candle_update),),
-    TickerEvent: (("ticker", _ticker),),
-    MiniTickerEvent: (("ticker", _ticker),),
-    MarkEvent: (("index_price", _index_price), ("funding_rate", _funding_rate)),
-    LiquidationEvent: (("liquidation", _liquidation),),
-}
+def _half_even(number: int, divisor: int) -> int:
+    whole, rest = divmod(number, divisor)
+    return whole + (2 * rest > divisor or (2 * rest == divisor and whole % 2 == 1))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from services.exchange_simulator.generator.names import Asset, Listing
 from services.exchange_simulator.generator.noise import Noise, key_of, mix, wandering
@@ -23,8 +24,8 @@ from services.exchange_simulator.generator.pattern import (
 EPOCH_US = 1_577_836_800_000_000
 """2020-01-01: where blocks, steps and ids are counted from."""
 
-_PERP_IDS_FROM = 1_000_000_000_000
-_US_PER_PERP_ID = 10
+_RUNNING_IDS_FROM = 1_000_000_000_000
+_US_PER_RUNNING_ID = 10
 _SPREADS = (1, 1, 1, 1, 1, 1, 2, 3)
 _FACTORS = 8
 _TRADE_LOT_VALUE = 40.0
@@ -32,6 +33,14 @@ _RESTING_VALUE = 8_000.0
 _CELL_SHARE = 0.2e-4
 _KEPT_BLOCKS = 64
 _DAY_S = 86_400
+
+
+class Prices(Protocol):
+    """What an instrument's price hangs on."""
+
+    def at(self, time_us: int) -> float:
+        """Return the price of one unit at a market time (us UTC), in quote currency."""
+        ...
 
 
 class PriceProcess:
@@ -90,12 +99,12 @@ class Trade:
 class Market:
     """One listed instrument. Cheap to walk forward, and answers for any other moment as well."""
 
-    def __init__(self, listing: Listing, seed: int, process: PriceProcess) -> None:
+    def __init__(self, listing: Listing, seed: int, process: Prices) -> None:
         """Give `listing` its life; instruments of one asset are built on the same `process`."""
         self.listing = listing
         self.seed = seed
         self.process = process
-        self.shape: Shape = shape_of(listing.market, listing.events_per_s)
+        self.shape: Shape = shape_of(listing.market == "spot", listing.counting, listing.events_per_s)
         self.key = key_of("market", seed, listing.exchange, listing.market, listing.wire_symbol)
         self.cell = max(1, round(_CELL_SHARE * listing.base_ticks))
         """Away from the touch there is one resting level in each cell of so many ticks."""
@@ -105,13 +114,12 @@ class Market:
         self.sizes = _sizes(self.key, max(1, round(_RESTING_VALUE / listing.step_value)))
         """Resting quantities (steps) by a pattern's size index."""
         self._basis = Noise(mix(self.key, 1), ((60_000_000, 5.0e-5), (3_600_000_000, 1.0e-4)))
-        self._basis_level = 2.0e-4 if listing.market == "perp" else 0.0
         self._blocks: dict[int, Block] = {}
         self._patterns: list[Pattern | None] = [None] * self.shape.patterns
 
     def price_at(self, time_us: int) -> float:
         """Return this venue's fair price: the asset's, times the multiplier, plus a small basis of its own."""
-        basis = 1.0 + self._basis_level + self._basis.at(time_us - EPOCH_US)
+        basis = 1.0 + self.listing.premium + self._basis.at(time_us - EPOCH_US)
         return self.process.at(time_us) * self.listing.multiplier * basis
 
     def block(self, number: int) -> Block:
@@ -172,21 +180,21 @@ class Market:
         return self.block(number).pattern, index
 
     def last_update_id(self, step: int) -> int:
-        """Return the last book update id of a step: contiguous on spot, on futures the exchange's running counter."""
-        if self.shape.market == "perp":
-            return _PERP_IDS_FROM + (self.step_time(step) - EPOCH_US) // _US_PER_PERP_ID
+        """Return the last book update id of a step: contiguous, or of the exchange's running counter."""
+        if self.shape.running_ids:
+            return _RUNNING_IDS_FROM + (self.step_time(step) - EPOCH_US) // _US_PER_RUNNING_ID
         number, index = divmod(step, self.shape.steps)
         pattern = self.block(number).pattern
         return number * pattern.update_ids[-1] + pattern.update_ids[index]
 
     def first_update_id(self, step: int) -> int:
-        """Return the first book update id of a step: on futures some ids after the last one of the step before."""
+        """Return the first book update id of a step; of a running counter some ids after the last one before."""
         return self.update_ids(step, self.last_update_id(step - 1))[0]
 
     def update_ids(self, step: int, before: int) -> tuple[int, int]:
         """Return the first and last book update id of a step, given the last one of the step before."""
         last = self.last_update_id(step)
-        if self.shape.market != "perp":
+        if not self.shape.running_ids:
             return before + 1, last
         pattern, index = self.pattern_step(step)
         return before + 1 + ((last - before - 1) * pattern.id_share[index] >> 8), last

@@ -1,7 +1,8 @@
-"""What is listed: assets with plausible prices, and their spot pairs and perpetuals with ticks, steps and activity.
+"""What can be listed: assets with plausible prices, and what every listing of any exchange has in common.
 
 The starter assets come first, then well-known ones, then invented ones up to any number. An asset is the same on every
-exchange and market: its price process hangs on its name alone.
+exchange and market: its price process hangs on its name alone. What an exchange makes of it (symbols, ticks, steps,
+contracts) is the business of that exchange's own listings (`binance_listings.py`).
 """
 
 from __future__ import annotations
@@ -16,27 +17,25 @@ from services.exchange_simulator.generator.noise import key_of, mix, unit
 MOST_ASSETS = 1_000
 """How many assets can be listed."""
 
-_SPOT_DIGITS = 8
 _SLOWEST_EVENTS_PER_S = 0.3
 
-_KNOWN: tuple[tuple[str, float, float, str, str, str, str], ...] = (
-    # asset, price, move per root second, spot tick, spot step, perpetual tick, perpetual step
-    ("BTC", 83_000.0, 4.0e-5, "0.01", "0.00001", "0.10", "0.001"),
-    ("ETH", 3_120.0, 5.0e-5, "0.01", "0.0001", "0.01", "0.001"),
-    ("SOL", 162.0, 6.0e-5, "0.01", "0.001", "0.0100", "0.01"),
-    ("DOGE", 0.1873, 7.0e-5, "0.00001", "1", "0.000010", "1"),
-    ("ADA", 0.6214, 7.0e-5, "0.0001", "0.1", "0.00010", "1"),
-    ("XRP", 2.2145, 6.0e-5, "0.0001", "0.1", "0.0001", "0.1"),
-    ("BNB", 912.4, 5.0e-5, "0.01", "0.001", "0.010", "0.01"),
-    ("PEPE", 0.00000921, 9.0e-5, "0.00000001", "1", "0.0000010", "1"),
-    ("SHIB", 0.00001132, 8.0e-5, "0.00000001", "1", "0.000001", "1"),
-    ("LINK", 15.82, 7.0e-5, "0.01", "0.01", "0.001", "0.01"),
-    ("AVAX", 18.45, 7.0e-5, "0.01", "0.01", "0.0010", "1"),
-    ("SUSHI", 0.6112, 8.0e-5, "0.0001", "0.1", "0.0001", "1"),
-    ("BONK", 0.00001463, 9.0e-5, "0.00000001", "1", "0.0000010", "1"),
-    ("FLOKI", 0.00006318, 9.0e-5, "0.00000001", "1", "0.00001", "1"),
+_KNOWN: tuple[tuple[str, float, float], ...] = (
+    # asset, price, move per root second
+    ("BTC", 83_000.0, 4.0e-5),
+    ("ETH", 3_120.0, 5.0e-5),
+    ("SOL", 162.0, 6.0e-5),
+    ("DOGE", 0.1873, 7.0e-5),
+    ("ADA", 0.6214, 7.0e-5),
+    ("XRP", 2.2145, 6.0e-5),
+    ("BNB", 912.4, 5.0e-5),
+    ("PEPE", 0.00000921, 9.0e-5),
+    ("SHIB", 0.00001132, 8.0e-5),
+    ("LINK", 15.82, 7.0e-5),
+    ("AVAX", 18.45, 7.0e-5),
+    ("SUSHI", 0.6112, 8.0e-5),
+    ("BONK", 0.00001463, 9.0e-5),
+    ("FLOKI", 0.00006318, 9.0e-5),
 )
-_THOUSANDS = frozenset({"PEPE", "SHIB", "BONK", "FLOKI"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,56 +47,74 @@ class Asset:
     volatility: float
 
 
-@dataclass(frozen=True)
-class Listing:
-    """One instrument of one exchange market, with everything its digits need.
+@dataclass(frozen=True, slots=True)
+class Counting:
+    """How an exchange market numbers its book changes and trades."""
 
-    Prices are whole numbers of ticks and quantities whole numbers of steps wherever the generator computes.
+    running_book_ids: bool = False
+    """Book ids are stretches of one running counter, with holes between changes; else each change begins where the one
+    before ended."""
+    hidden_trade_ids: int = 0
+    """Trade ids a block of time uses up that the public never sees."""
+
+
+@dataclass(frozen=True, eq=False)
+class Listing:
+    """One instrument of one exchange market, with everything its digits need. Compared and hashed by identity.
+
+    Prices are whole numbers of ticks and quantities whole numbers of steps wherever the generator computes. A quantity
+    is what the exchange's wire says: base currency on spot, contracts where `contract_size` is given.
     """
 
     exchange: str
     market: str
     asset: Asset
-    multiplier: int
+    base: str
+    """The base currency in the exchange's name: `BTC`, `1000PEPE`."""
+    quote: str
+    wire_symbol: str
+    """The exchange's own symbol: `BTCUSDT`, `BTC-USDT-SWAP`."""
+    symbol: str
+    """tapeline's: `BTC-USDT`, `BTC-USDT-PERP`."""
     tick_size: str
     step_size: str
+    """On contract markets in contracts."""
     events_per_s: float
     rank: int
-
-    @cached_property
-    def base(self) -> str:
-        """The base currency in the exchange's name: `BTC`, `1000PEPE`."""
-        return self.asset.name if self.multiplier == 1 else f"{self.multiplier}{self.asset.name}"
-
-    @cached_property
-    def wire_symbol(self) -> str:
-        """The exchange's symbol: `BTCUSDT`."""
-        return f"{self.base}USDT"
-
-    @cached_property
-    def symbol(self) -> str:
-        """Our symbol: `BTC-USDT`, `BTC-USDT-PERP`."""
-        return f"{self.base}-USDT-PERP" if self.market == "perp" else f"{self.base}-USDT"
-
-    @cached_property
-    def price_digits(self) -> int:
-        """Digits after the point of a price on the wire; the tick size is written with as many on futures."""
-        return _SPOT_DIGITS if self.market == "spot" else _digits(self.tick_size)
-
-    @cached_property
-    def quantity_digits(self) -> int:
-        """Digits after the point of a quantity on the wire."""
-        return _SPOT_DIGITS if self.market == "spot" else _digits(self.step_size)
+    """0 is the busiest asset."""
+    price_digits: int
+    """Digits of the unit in which prices are counted for the wire."""
+    quantity_digits: int
+    """Digits of the unit in which quantities are counted for the wire."""
+    multiplier: int = 1
+    """Units of the asset in one unit of the base: 1000 of `1000PEPE`."""
+    contract_size: str | None = None
+    """What a contract is worth: base currency, or quote currency where `inverse`; None where there are no contracts."""
+    inverse: bool = False
+    premium: float = 0.0
+    """How far this instrument trades above the asset's price, as a fraction."""
+    expires_us: int | None = None
+    counting: Counting = Counting()
 
     @cached_property
     def tick_units(self) -> int:
         """One tick in units of the last price digit on the wire."""
-        return _units(self.tick_size, self.price_digits)
+        return units_of(self.tick_size, self.price_digits)
 
     @cached_property
     def step_units(self) -> int:
         """One step in units of the last quantity digit on the wire."""
-        return _units(self.step_size, self.quantity_digits)
+        return units_of(self.step_size, self.quantity_digits)
+
+    @cached_property
+    def contract_digits(self) -> int:
+        """Digits after the point of the contract size; 0 where there are no contracts."""
+        return digits_of(self.contract_size or "1")
+
+    @cached_property
+    def contract_units(self) -> int:
+        """The contract size in units of its last digit; 1 where there are no contracts."""
+        return units_of(self.contract_size or "1", self.contract_digits)
 
     @cached_property
     def tick(self) -> float:
@@ -107,7 +124,8 @@ class Listing:
     @cached_property
     def step_value(self) -> float:
         """What one step of quantity is worth at the price the process starts from, in quote currency."""
-        return self.base_ticks * self.tick * float(self.step_size)
+        worth = float(self.step_size) * float(self.contract_size or "1")
+        return worth if self.inverse else worth * self.base_ticks * self.tick
 
     @cached_property
     def base_ticks(self) -> int:
@@ -115,11 +133,13 @@ class Listing:
         return round(self.asset.base_price * self.multiplier / self.tick)
 
 
-def _digits(text: str) -> int:
+def digits_of(text: str) -> int:
+    """Return how many digits a decimal has after its point."""
     return len(text.partition(".")[2])
 
 
-def _units(text: str, digits: int) -> int:
+def units_of(text: str, digits: int) -> int:
+    """Return a decimal in units of 10^-digits; it must not be finer."""
     whole, _, fraction = text.partition(".")
     return int(whole + fraction.ljust(digits, "0")[:digits])
 
@@ -136,26 +156,23 @@ def assets(seed: int, wanted: int | Sequence[str]) -> tuple[Asset, ...]:
     return tuple(listed[name] for name in dict.fromkeys(wanted))
 
 
-def listings(exchange: str, chosen: Sequence[Asset], seed: int, events_per_s: float) -> tuple[Listing, ...]:
-    """List every asset as spot pair and perpetual; `events_per_s` is shared out, unevenly, over all of them.
+def events_per_s(total: float, count: int, rank: int, share: float) -> float:
+    """Return one instrument's part of `total` events a second over `count` assets, by the asset's rank from 0 on.
 
-    A few symbols have most of the activity. None is slower than 0.3 events a second: with very many symbols and a very
-    small rate the total is therefore above `events_per_s`.
+    `share` is the part of the exchange's events that this kind of instrument has, all assets together. A few assets
+    have most of the activity. Nothing is slower than 0.3 events a second: with very many instruments and a very small
+    rate the sum is therefore above `total`.
     """
-    weights = [1.0 / (rank + 3.0) + 0.3 / (len(chosen) + 3.0) for rank in range(len(chosen))]
-    total = sum(weights) * 3.0
-    found = []
-    for rank, asset in enumerate(chosen):
-        for market, share in (("perp", 2.0), ("spot", 1.0)):
-            tick, step = _grid(asset, market, seed)
-            multiplier = 1000 if market == "perp" and asset.name in _THOUSANDS else 1
-            rate = max(_SLOWEST_EVENTS_PER_S, events_per_s * weights[rank] * share / total)
-            found.append(Listing(exchange, market, asset, multiplier, tick, step, rate, rank))
-    return tuple(found)
+    weights = _weights(count)
+    return max(_SLOWEST_EVENTS_PER_S, total * share * weights[rank] / sum(weights))
+
+
+def _weights(count: int) -> list[float]:
+    return [1.0 / (rank + 3.0) + 0.3 / (count + 3.0) for rank in range(count)]
 
 
 def _all_assets(seed: int, count: int) -> tuple[Asset, ...]:
-    found = [Asset(name, price, moves) for name, price, moves, *_ in _KNOWN[:count]]
+    found = [Asset(name, price, moves) for name, price, moves in _KNOWN[:count]]
     names = {asset.name for asset in found}
     key = key_of("assets", seed)
     draw = 0
@@ -171,15 +188,7 @@ def _all_assets(seed: int, count: int) -> tuple[Asset, ...]:
     return tuple(found)
 
 
-def _grid(asset: Asset, market: str, seed: int) -> tuple[str, str]:
-    """Return tick and step: listed ones for known assets, else a tick of about one basis point and a plausible step."""
-    for name, _, _, spot_tick, spot_step, perp_tick, perp_step in _KNOWN:
-        if name == asset.name:
-            return (spot_tick, spot_step) if market == "spot" else (perp_tick, perp_step)
-    digits = next(d for d in range(8) if asset.base_price * 10**d >= 4_000.0)
-    tick = "1" if digits == 0 else "0." + "0" * (digits - 1) + "1"
-    if asset.base_price >= 50.0:
-        return tick, "0.001" if market == "spot" else "0.01"
-    if asset.base_price >= 1.0:
-        return tick, "0.01" if market == "spot" else "0.1"
-    return tick, "0.1" if market == "spot" else "1"
+def plausible_tick(price: float) -> str:
+    """Return a tick of about one basis point of a price."""
+    digits = next(d for d in range(12) if price * 10**d >= 4_000.0)
+    return "1" if digits == 0 else "0." + "0" * (digits - 1) + "1"

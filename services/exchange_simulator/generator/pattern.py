@@ -12,6 +12,7 @@ from functools import lru_cache
 from itertools import accumulate
 from random import Random
 
+from services.exchange_simulator.generator.names import Counting
 from services.exchange_simulator.generator.noise import key_of
 
 SIZES = 256
@@ -34,7 +35,7 @@ class Shape:
 
     block_us: int
     steps: int
-    market: str
+    running_ids: bool
     trades: int
     fills: int
     lost_ids: int
@@ -45,7 +46,7 @@ class Shape:
 
     @property
     def trade_ids(self) -> int:
-        """Trade ids a block uses up: its fills, and on futures one that the public never sees."""
+        """Trade ids a block uses up: its fills, and those that the public never sees."""
         return self.fills + self.lost_ids
 
 
@@ -92,9 +93,9 @@ class Pattern:
     bid_changes: list[tuple[tuple[int, int, int], ...]]
     ask_changes: list[tuple[tuple[int, int, int], ...]]
     update_ids: list[int]
-    """Spot: update ids used up to and including the step."""
+    """Where ids are contiguous: update ids used up to and including the step."""
     id_share: list[int]
-    """Futures: where in the stretch of ids since the step before the change begins, in 256ths."""
+    """Of a running counter: where in the stretch of ids since the step before the change begins, in 256ths."""
     trades: list[PatternTrade]
     trades_upto: list[int]
     """Trades up to and including the step."""
@@ -103,23 +104,22 @@ class Pattern:
 
 
 @lru_cache(maxsize=512)
-def shape_of(market: str, events_per_s: float) -> Shape:
+def shape_of(spot: bool, counting: Counting, events_per_s: float) -> Shape:
     """Return the block shape for an activity: a step brings one book change, 0.8 quotes, 0.12 trades, 0.08 candles."""
     steps_per_s = events_per_s / 2.0
     block_s = 10 if steps_per_s >= 0.8 else 60
     steps = _graded(max(8, round(steps_per_s * block_s)))
     trades = max(1, round(0.12 * steps))
-    perp = market == "perp"
     fills = sum(_fill_counts(trades))
     return Shape(
         block_us=block_s * 1_000_000,
         steps=steps,
-        market=market,
+        running_ids=counting.running_book_ids,
         trades=trades,
         fills=fills,
-        lost_ids=1 if perp else 0,
-        changes_per_side=2.0 if perp else 0.25,
-        trade_spread_us=90_000 if perp else 3_000,
+        lost_ids=counting.hidden_trade_ids,
+        changes_per_side=0.25 if spot else 2.0,
+        trade_spread_us=3_000 if spot else 90_000,
         patterns=max(_FEWEST_PATTERNS, min(_MOST_PATTERNS, _PATTERN_STEPS // steps)),
     )
 

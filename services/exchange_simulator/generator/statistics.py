@@ -126,5 +126,5 @@ class Statistics:
         )
 
 
-RATIOS = ("topLongShortPositionRatio", "topLongShortAccountRatio", "globalLongShortAccountRatio")
-"""The long/short ratios, by the last part of the exchange's path."""
+RATIOS = ("top_positions", "top_accounts", "all_accounts")
+"""The long/short ratios: of the top traders' positions, of their accounts, of all accounts."""

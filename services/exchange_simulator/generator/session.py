@@ -1,0 +1,130 @@
+"""One client's connection to a generated market."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from services.exchange_simulator.generator.dialect import Row, Talk, Voice
+from services.exchange_simulator.generator.events import Bundle, Event, Message
+from services.exchange_simulator.generator.ledger import Ledger
+from services.exchange_simulator.venue import Closing
+
+MOST_WAITING = 500_000
+"""Messages that may wait for a client that does not read; then the exchange gives it up."""
+
+
+class Host(Protocol):
+    """What a session asks of its venue."""
+
+    ledger: Ledger
+    voice: Voice
+
+    def subscribe(self, session: GeneratedSession, streams: Sequence[str], now_us: int) -> None:
+        """Have a session hear these streams from now on."""
+        ...
+
+    def unsubscribe(self, session: GeneratedSession, streams: Sequence[str], now_us: int) -> None:
+        """Have a session hear these streams no more."""
+        ...
+
+    def forget(self, session: GeneratedSession, streams: Sequence[str], now_us: int) -> None:
+        """Take leave of a session that hears these streams."""
+        ...
+
+    def advance(self, now_us: int) -> None:
+        """Let everything speak that falls due up to now."""
+        ...
+
+    def next_due_us(self) -> int | None:
+        """When something falls due next (wall clock), or None."""
+        ...
+
+
+class GeneratedSession:
+    """One client's connection to a generated market, as a `Session`."""
+
+    def __init__(self, venue: Host, talk: Talk, number: int) -> None:
+        self.number = number
+        self._waiting: deque[tuple[Message, str]] = deque()
+        self._venue = venue
+        self._talk = talk
+        self._given_up = False
+        self._rows: list[list[Row]] = []
+        """The ledger's rows of each frame last handed out."""
+
+    def receive(self, message: bytes, now_us: int) -> Sequence[bytes]:
+        """Take one control message. Raises Closing where the exchange would close."""
+        change = self._talk.receive(message, now_us)
+        if change.removed:
+            self._venue.unsubscribe(self, change.removed, now_us)
+            gone = set(change.removed)
+            self._waiting = deque(item for item in self._waiting if item[1] not in gone)
+        if change.added:
+            self._venue.subscribe(self, change.added, now_us)
+        return change.replies
+
+    def heard(self, now_us: int) -> None:
+        """Count a ping or pong of the client. Raises Closing where the exchange limits them."""
+        self._talk.heard(now_us)
+
+    def hear(self, message: Message, stream: str) -> None:
+        """Queue a message for the client."""
+        if len(self._waiting) >= MOST_WAITING:
+            self._given_up = True
+        else:
+            self._waiting.append((message, stream))
+
+    def frames(self, now_us: int, limit: int) -> Sequence[bytes]:
+        """Return what is due, recorded in the ledger before it is encoded. Raises Closing for a client far behind."""
+        venue, waiting = self._venue, self._waiting
+        flush_us = venue.ledger.flush_due_us()
+        if flush_us is not None and flush_us <= now_us:
+            venue.ledger.flush(now_us)
+        venue.advance(now_us)
+        if self._given_up:
+            raise Closing(1008, f"{MOST_WAITING} messages are waiting: the client reads too slowly")
+        frames = list(self._talk.due(now_us))
+        rows: list[list[Row]] = [[] for _ in frames]
+        while waiting and len(frames) < limit:
+            message, stream = waiting.popleft()
+            rows.append(self._written(message, now_us))
+            frames.append(self._talk.wrap(stream, self._payload(message, stream)))
+        self._rows = rows
+        return frames
+
+    def _written(self, message: Message, now_us: int) -> list[Row]:
+        ledger, number = self._venue.ledger, self.number
+        if isinstance(message, Event):
+            return ledger.write(message, number, now_us)
+        assert isinstance(message, Bundle)
+        return [row for event in message.events for row in ledger.write(event, number, now_us)]
+
+    def _payload(self, message: Message, stream: str) -> bytes:
+        if message.payload is None or message.stream != stream:
+            message.payload, message.stream = self._venue.voice.payload(message, stream), stream
+        return message.payload
+
+    def spoiled(self, place: int, fault: str) -> Mapping[str, object]:
+        """Note in the ledger what became of a frame last handed out; return what it was about, as far as known."""
+        rows = self._rows[place]
+        for row in rows:
+            row["fault"] = fault
+        return rows[0] if rows else {}
+
+    def behind(self) -> bool:
+        """Whether anything is still to be handed out, however late."""
+        return bool(self._waiting) or self._venue.next_due_us() is not None
+
+    def next_due_us(self) -> int | None:
+        """When the next frame is due; also when the ledger wants to be flushed."""
+        if self._waiting:
+            return 0
+        times = (self._talk.due_us(), self._venue.next_due_us())
+        return min((time for time in times if time is not None), default=None)
+
+    def close(self, now_us: int) -> None:
+        """Leave: nothing more is handed to this connection."""
+        self._waiting.clear()
+        self._venue.forget(self, self._talk.streams(), now_us)
