@@ -25,7 +25,7 @@ import time
 from collections.abc import Sequence
 
 from schemas.errors import SettingsError
-from services.exchange_simulator.generator import binance_voice
+from services.exchange_simulator.generator import binance_voice, gateio_voice
 from services.exchange_simulator.generator.clock import Clock
 from services.exchange_simulator.generator.dialect import Dialect
 from services.exchange_simulator.generator.ledger import Ledger
@@ -35,7 +35,12 @@ from services.exchange_simulator.generator.venue import GeneratedVenue
 from services.exchange_simulator.settings import SimulatorSettings
 from services.exchange_simulator.venue import Venue
 
-DIALECTS: tuple[Dialect, ...] = (binance_voice.SPOT, binance_voice.PERP)
+DIALECTS: tuple[Dialect, ...] = (
+    binance_voice.SPOT,
+    binance_voice.PERP,
+    gateio_voice.SPOT,
+    gateio_voice.PERP,
+)
 """Every exchange market that can be generated."""
 
 EXCHANGES = tuple(dict.fromkeys(dialect.exchange for dialect in DIALECTS))
