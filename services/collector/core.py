@@ -82,10 +82,16 @@ class Link:
         self._sort = market.sort
         self._outbox = outbox
         self._rules = rules
-        self._streams = dict(streams)
+        self.streams: dict[str, Topic] = {}
+        """What is asked for on this connection, or about to be."""
         self._lanes: dict[int, Lane] = {}
         self._all = self._lane(subjects.ALL)
-        self._targets = {name: self._target(topic) for name, topic in streams.items()}
+        self._targets: dict[str, Target] = {}
+        """Of every stream that was ever asked for: what still comes of one that was given up is data all the same."""
+        self._awaited: set[str] = set()
+        """Streams of which no frame has come since they were asked for."""
+        self._confirmed_us: dict[str, int] = {}
+        self.add(streams)
         self._opened_us = 0
         self._heard_us = 0
         self._data_us = 0
@@ -108,6 +114,14 @@ class Link:
         lane.channels.setdefault(topic.symbol, []).append(topic.channel)
         return Target(lane, topic.channel, topic.symbol)
 
+    def add(self, streams: Mapping[str, Topic]) -> None:
+        """Take on streams that are about to be asked for."""
+        for name, topic in streams.items():
+            if name not in self.streams:
+                self.streams[name] = topic
+                self._targets[name] = self._target(topic)
+                self._awaited.add(name)
+
     def opened(self, now_us: int) -> None:
         """The socket is open; nothing is subscribed yet."""
         self._opened_us = self._heard_us = self._data_us = self._looked_us = now_us
@@ -115,15 +129,42 @@ class Link:
 
     def subscribed(self, names: Iterable[str], now_us: int) -> None:
         """The exchange confirmed these streams."""
+        known = [name for name in names if name in self.streams]
+        for name in known:
+            self.confirmed[name] = self.streams[name]
+            self._confirmed_us[name] = now_us
+        self._say_of(known, "subscribed", now_us)
+
+    def unsubscribed(self, names: Iterable[str], now_us: int) -> None:
+        """These streams were given up on purpose: whatever the exchange had sent of them until then has been taken."""
+        known = [name for name in names if name in self.streams]
+        confirmed = [name for name in known if name in self.confirmed]
+        for name in known:
+            topic = self.streams.pop(name)
+            self._awaited.discard(name)
+            self._confirmed_us.pop(name, None)
+            self.confirmed.pop(name, None)
+            channels = self._targets[name].lane.channels
+            channels[topic.symbol].remove(topic.channel)
+            if not channels[topic.symbol]:
+                del channels[topic.symbol]
+        if confirmed:
+            self._say_of(confirmed, "unsubscribed", now_us)
+
+    def covers(self, name: str, now_us: int, quiet_us: int) -> bool:
+        """Whether a stream is delivered here: confirmed, and heard of, or confirmed so long ago that it is quiet."""
+        since = self._confirmed_us.get(name)
+        return since is not None and (name not in self._awaited or now_us - since >= quiet_us)
+
+    def _say_of(self, names: Iterable[str], event: Literal["subscribed", "unsubscribed"], now_us: int) -> None:
+        """Say something of single streams, to the partitions concerned and to the one of the whole market."""
         per_lane: dict[int, dict[str, list[str]]] = {self._all.part: {}}
         for name in names:
-            topic = self._streams[name]
-            self.confirmed[name] = topic
-            lane = self._targets[name].lane
-            per_lane.setdefault(lane.part, {}).setdefault(topic.symbol, []).append(topic.channel)
+            lane, channel, symbol = self._targets[name]
+            per_lane.setdefault(lane.part, {}).setdefault(symbol, []).append(channel)
         self.number += 1
         for part, channels in per_lane.items():
-            self._event("subscribed", now_us, self._lanes[part], channels=channels)
+            self._event(event, now_us, self._lanes[part], channels=channels)
 
     def received(self, body: bytes, now_us: int) -> Reply | Notice | Pong | Ask | None:
         """Take one frame: data goes to the outbox untouched; what else it may be is returned to the caller.
@@ -137,6 +178,8 @@ class Link:
             found = None
         if type(found) is StreamName:
             target = self._targets.get(found.name)
+            if self._awaited:
+                self._awaited.discard(found.name)
         elif found is not None:
             return found  # type: ignore[return-value]
         else:
@@ -197,7 +240,7 @@ class Link:
 
     def _say_alive(self) -> None:
         for lane in self._lanes.values():
-            if self._heard_us - lane.received_at >= self._rules.alive_every_us:
+            if (lane.channels or lane is self._all) and self._heard_us - lane.received_at >= self._rules.alive_every_us:
                 self.number += 1
                 self._event("alive", self._heard_us, lane)
 
@@ -240,7 +283,7 @@ class Link:
 
     def _event(
         self,
-        event: Literal["opened", "subscribed", "alive", "silent", "closed"],
+        event: Literal["opened", "subscribed", "alive", "silent", "unsubscribed", "closed"],
         now_us: int,
         lane: Lane,
         channels: dict[str, list[str]] | None = None,

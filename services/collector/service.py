@@ -10,13 +10,16 @@ from nats.aio.msg import Msg
 
 from schemas import streams, subjects
 from schemas.errors import Busy, SettingsError
+from services.collector.consulted import Consulted, consulted
 from services.collector.market import MarketCollector
 from services.collector.outbox import Outbox
 from services.collector.pacing import Budget
 from services.collector.publisher import Publisher
 from services.collector.settings import CollectorSettings
 from services.collector.spool import Spool
+from services.collector.universe import Pattern, Universe, pattern
 from services.shared.exchanges.declaration import Market
+from services.shared.exchanges.registry import MARKETS
 from services.shared.runtime import bus
 from services.shared.runtime.http import Http
 from services.shared.runtime.ring import Ring, oldest_unread_of_raw
@@ -41,6 +44,18 @@ def pick(settings: CollectorSettings, markets: Mapping[tuple[str, str], Market])
     return picked
 
 
+def universe_of(settings: CollectorSettings) -> Universe:
+    """Return what the settings choose. Raises SettingsError when there is nothing to compare."""
+    if settings.universe == "arbitrage" and not settings.symbols and len({*settings.exchanges, *settings.compare}) < 2:
+        raise SettingsError(
+            f"{settings.variable('universe')} is 'arbitrage', which compares what two exchanges list: name another "
+            f"one in {settings.variable('exchanges')}, or, if it is not to be collected here, in "
+            f"{settings.variable('compare')}"
+        )
+    include, exclude = ([pattern(text, MARKETS) for text in texts] for texts in (settings.include, settings.exclude))
+    return Universe(settings.universe, settings.symbols, include, exclude)
+
+
 class Collector:
     """One collector process. `markets` is everything that could be collected."""
 
@@ -50,9 +65,13 @@ class Collector:
         self._settings = settings
         self._context = context
         self._picked = pick(settings, markets)
+        self._consulted = consulted(settings, markets, self._picked)
+        self._universe = universe_of(settings)
+        self._unmatched: set[Pattern] = set()
         self._wake = asyncio.Event()
         self._outbox = Outbox(settings.memory_bytes, self._wake.set)
         self._collectors: list[MarketCollector] = []
+        self._readers: list[Consulted] = []
 
     async def run(self) -> None:
         """Collect until the context says stop; then close, and bring what is in memory to NATS or to disk."""
@@ -70,8 +89,21 @@ class Collector:
                     limit = market.limits.connects_per_5_min * settings.request_share
                     budget = connects.setdefault(market.exchange, Budget(limit, _FIVE_MINUTES_US))
                     self._collectors.append(
-                        MarketCollector(market, settings, self._outbox, http, context.log, budget, self._changed)
+                        MarketCollector(
+                            market,
+                            settings,
+                            self._outbox,
+                            http,
+                            context.log,
+                            budget,
+                            self._changed,
+                            self._universe,
+                            self._listed,
+                        )
                     )
+                self._readers = [
+                    Consulted(market, settings, http, context.log, self._listed) for market in self._consulted
+                ]
                 context.health.status = lambda: self._status(publisher, spool)
                 await self._collect(publisher)
         finally:
@@ -82,7 +114,9 @@ class Collector:
         connecting = asyncio.create_task(self._connect(publisher))
         counting = asyncio.create_task(self._count())
         publishing = asyncio.create_task(publisher.run(ending, self._context.log))
-        collecting = [asyncio.create_task(item.run(self._context.stop)) for item in self._collectors]
+        stop = self._context.stop
+        collecting = [asyncio.create_task(item.run(stop)) for item in self._collectors]
+        collecting += [asyncio.create_task(reader.run(stop)) for reader in self._readers]
         stopped = asyncio.ensure_future(self._context.stop.wait())
         try:
             # Any of these may fail; only the markets may end of themselves, and only when told to.
@@ -122,6 +156,19 @@ class Collector:
 
     def _changed(self) -> None:
         self._context.health.set_ready(all(item.ready for item in self._collectors))
+
+    def _listed(self, reader: MarketCollector | Consulted) -> None:
+        """Take a list that was read: it decides what is collected of its market, and may do so of others."""
+        key = (reader.market.exchange, reader.market.market)
+        others = self._universe.learn(key, reader.instruments.listing)
+        for item in self._collectors:
+            if item is reader or (others and item.planned):
+                item.plan()
+        unmatched = self._universe.unmatched((market.exchange, market.market) for market in self._picked)
+        for each in unmatched:
+            if each not in self._unmatched:
+                self._context.log.error("pattern_matches_nothing", value=each.text)
+        self._unmatched = set(unmatched)
 
     async def _count(self) -> None:
         counted: dict[str, int] = {}

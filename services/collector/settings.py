@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from services.collector.universe import UniverseName, pattern
 from services.shared.exchanges.registry import MARKETS
 from services.shared.runtime.settings import Names, Settings
 
@@ -15,6 +16,7 @@ GIB = 1024**3
 _KEYS = {f"{exchange}.{market}" for exchange, market in MARKETS}
 _NAMES: dict[str, set[str]] = {
     "exchanges": {exchange for exchange, _ in MARKETS},
+    "compare": {exchange for exchange, _ in MARKETS},
     "markets": {market for _, market in MARKETS},
     "channels": {name for market in MARKETS.values() for name in (*market.channels, *market.polls)},
     "ws_urls": _KEYS,
@@ -33,12 +35,23 @@ class CollectorSettings(Settings):
     )
     exchanges: Names = Field(("binance",), description="Exchanges to collect from.")
     markets: Names = Field((), description="Markets to collect (spot, perp, ...); none named: all of each exchange.")
-    universe: Literal["starter", "all-usdt-perpetuals"] = Field(
-        "starter", description="Which symbols: a few large ones, or every trading USDT perpetual."
+    universe: UniverseName = Field(
+        "starter",
+        description="Which symbols: a few large ones (starter), every trading USDT perpetual (all-usdt-perpetuals), also "
+        "every spot pair and perpetual whose asset two exchanges list (arbitrage), or only what `include` names (none).",
+    )
+    include: Names = Field(
+        (),
+        description="Patterns of symbols besides the universe: <exchange>.<market>:<symbol>, binance.perp:*-USDC-PERP.",
+    )
+    exclude: Names = Field((), description="Patterns of symbols to leave out: *:1000*, okx.spot:*-EUR.")
+    compare: Names = Field(
+        (), description="Exchanges whose lists the universe `arbitrage` looks at besides those it collects from."
     )
     symbols: Names = Field(
         (),
-        description="Symbols, not the universe: ours (BTC-USDT-PERP) or the exchange's own (binance.perp:BTCUSDT).",
+        description="Symbols, not universe and patterns: ours (BTC-USDT-PERP) or the exchange's own "
+        "(binance.perp:BTCUSDT).",
     )
     channels: Names = Field((), description="Channels and polls to collect; none named: those on by default.")
 
@@ -79,7 +92,7 @@ class CollectorSettings(Settings):
     request_timeout_s: float = Field(10.0, gt=0, description="Seconds within which a REST request must be answered.")
     polls: bool = Field(True, description="Whether REST statistics (open interest, ratios, ...) are polled.")
 
-    @field_validator("exchanges", "markets", "channels", "ws_urls", "rest_urls")
+    @field_validator("exchanges", "compare", "markets", "channels", "ws_urls", "rest_urls")
     @classmethod
     def _known(cls, value: Names | dict[str, str], info: ValidationInfo) -> Names | dict[str, str]:
         allowed = _NAMES[info.field_name or ""]
@@ -95,6 +108,13 @@ class CollectorSettings(Settings):
         for url in value.values():
             if not url.startswith(schemes):
                 raise ValueError(f"{url!r} must begin with {' or '.join(schemes)}")
+        return value
+
+    @field_validator("include", "exclude")
+    @classmethod
+    def _patterns(cls, value: Names) -> Names:
+        for text in value:
+            pattern(text, MARKETS)
         return value
 
     @property

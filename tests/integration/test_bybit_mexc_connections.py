@@ -17,10 +17,12 @@ from schemas import subjects
 from schemas.frames import RawFrame, unpack
 from schemas.proto import mexc_pb2 as pb
 from schemas.records import Instrument
-from services.collector.feed import Feed, Wiring
+from services.collector.feed import Feed
+from services.collector.line import Wiring
 from services.collector.outbox import Outbox
 from services.collector.pacing import Budget
-from services.collector.plan import connections, topics
+from services.collector.plan import topics
+from services.collector.pool import Slot
 from services.collector.settings import CollectorSettings
 from services.shared.exchanges.bybit_perp import BYBIT_PERP
 from services.shared.exchanges.bybit_spot import BYBIT_SPOT
@@ -54,7 +56,7 @@ async def collecting(
 
     settings = CollectorSettings.load(data_dir=data_dir, alive_every_s=0.05, backoff_base_s=0.01)
     outbox = Outbox(10**9, lambda: None)
-    (planned,) = connections(market, topics(market, [item], ()))
+    ((route, streams),) = topics(market, [item], ()).items()
     async with serve(handle, "127.0.0.1", 0, close_timeout=0.1) as server:
         url = f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
         wiring = Wiring(
@@ -68,13 +70,12 @@ async def collecting(
             lambda topics, replacing: None,
             lambda: None,
         )
-        feed = Feed(wiring, planned)
-        stop = asyncio.Event()
-        task = asyncio.create_task(feed.run(stop))
+        feed = Feed(wiring, route, Slot(1, streams))
+        task = asyncio.create_task(feed.run())
         try:
             yield feed, outbox, heard
         finally:
-            stop.set()
+            feed.end("the collector stops")
             await task
 
 
@@ -127,8 +128,7 @@ async def test_bybits_perpetuals_are_subscribed_in_one_message(tmp_path: Path) -
 
 async def test_bybits_spot_takes_ten_topics_a_message(tmp_path: Path) -> None:
     items = [instrument("bybit", "spot", f"{base}-USDT", f"{base}USDT") for base in ("BTC", "ETH")]
-    planned = connections(BYBIT_SPOT, topics(BYBIT_SPOT, items, ()))
-    assert [len(one.streams) for one in planned] == [18]
+    assert [len(streams) for streams in topics(BYBIT_SPOT, items, ()).values()] == [18]
     async with collecting(BYBIT_SPOT, items[0], bybit, tmp_path) as (feed, _, heard):
         await until(lambda: feed.ready)
         assert len(confirmed(feed)) == 9

@@ -19,10 +19,11 @@ from websockets.exceptions import ConnectionClosed
 from schemas import subjects
 from schemas.frames import RawFrame, SessionEvent, decode_session, unpack
 from services.collector.core import Topic
-from services.collector.feed import Feed, Wiring
+from services.collector.feed import Feed
+from services.collector.line import Wiring
 from services.collector.outbox import Outbox
 from services.collector.pacing import Budget
-from services.collector.plan import Planned
+from services.collector.pool import Slot
 from services.collector.settings import CollectorSettings
 from services.shared.exchanges.binance_perp import BINANCE_PERP
 from services.shared.exchanges.declaration import Market
@@ -85,7 +86,7 @@ async def exchange() -> AsyncIterator[Exchange]:
 class Rig:
     def __init__(self, exchange: Exchange, data_dir: Path, market: Market = BINANCE_PERP, **fast: float) -> None:
         settings = CollectorSettings.load(
-            data_dir=data_dir, **{"alive_every_s": 0.05, "backoff_base_s": 0.01, "overlap_s": 5.0, **fast}
+            data_dir=data_dir, **{"alive_every_s": 0.05, "backoff_base_s": 0.01, "overlap_s": 0.3, **fast}
         )
         self.outbox = Outbox(10**9, lambda: None)
         self.confirmed: list[Topic] = []
@@ -101,16 +102,15 @@ class Rig:
             lambda topics, replacing: self.confirmed.extend(topics),
             self.changed.set,
         )
-        self.feed = Feed(wiring, Planned("market", STREAMS))
-        self.stop = asyncio.Event()
+        self.feed = Feed(wiring, "market", Slot(1, dict(STREAMS)))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self.feed.run(self.stop))
+        task = asyncio.create_task(self.feed.run())
         try:
             yield
         finally:
-            self.stop.set()
+            self.feed.end("the collector stops")
             await task
 
     async def until(self, condition: Callable[[], bool]) -> None:

@@ -19,6 +19,7 @@ from schemas.frames import RawFrame, unpack
 from services.collector.market import MarketCollector
 from services.collector.outbox import Outbox
 from services.collector.pacing import Budget
+from services.collector.service import universe_of
 from services.collector.settings import CollectorSettings
 from services.shared.exchanges.binance_perp import BINANCE_PERP
 from services.shared.exchanges.declaration import Market, Poll
@@ -112,7 +113,14 @@ async def collecting(
     stop = asyncio.Event()
     async with Http(5) as http:
         log = logs.configure(settings, "test")
-        market = MarketCollector(declared, settings, outbox, http, log, Budget(100, 10**9), lambda: None)
+        universe = universe_of(settings)
+
+        def listed(reader: MarketCollector) -> None:
+            universe.learn((declared.exchange, declared.market), reader.instruments.listing)
+            reader.plan()
+
+        budget = Budget(100, 10**9)
+        market = MarketCollector(declared, settings, outbox, http, log, budget, lambda: None, universe, listed)
         task = asyncio.create_task(market.run(stop))
         try:
             yield Rig(market, outbox)
@@ -148,6 +156,7 @@ async def test_a_new_listing_is_collected_and_an_unchanged_list_is_not_repeated(
     exchange.answers = {INFO: [*same, listing("BTC", "币安人生")], DEPTH: ['{"lastUpdateId":1,"bids":[],"asks":[]}']}
     async with collecting(exchange, tmp_path, instruments_every_s=0.02) as rig:
         await rig.until(lambda: len(rig.frames("depth_snapshot")) == 2 and rig.market.ready)
+        assert len(rig.market.connections()) == 1, "there was room on the first one"
     assert Counter(frame.body for frame in rig.frames("instruments")) == {
         listing("BTC").encode(): 16,
         listing("BTC", "币安人生").encode(): 16,

@@ -18,12 +18,13 @@ from websockets.exceptions import ConnectionClosed
 from schemas import subjects
 from schemas.errors import BadFrame
 from schemas.frames import RawFrame, decode_session, unpack
-from services.collector import feed
+from services.collector import line
 from services.collector.core import Topic
-from services.collector.feed import Feed, Wiring
+from services.collector.feed import Feed
+from services.collector.line import Wiring
 from services.collector.outbox import Outbox
 from services.collector.pacing import Budget
-from services.collector.plan import Planned
+from services.collector.pool import Slot
 from services.collector.settings import CollectorSettings
 from services.shared.exchanges.binance_perp import BINANCE_PERP
 from services.shared.exchanges.declaration import Ask, KeepAlive, Notice, Pong, Reply, StreamName
@@ -121,16 +122,15 @@ class Rig:
             lambda topics, replacing: self.confirmed.append(topics),
             lambda: None,
         )
-        self.feed = Feed(wiring, Planned("market", STREAMS))
+        self.feed = Feed(wiring, "market", Slot(1, dict(STREAMS)))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        stop = asyncio.Event()
-        task = asyncio.create_task(self.feed.run(stop))
+        task = asyncio.create_task(self.feed.run())
         try:
             yield
         finally:
-            stop.set()
+            self.feed.end("the collector stops")
             await task
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -225,7 +225,7 @@ async def test_when_every_stream_is_refused_the_connection_is_of_no_use(exchange
 async def test_a_refused_stream_is_asked_for_again(
     exchange: Exchange, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "_ASK_AGAIN_S", 0.02)
+    monkeypatch.setattr(line, "_ASK_AGAIN_S", 0.02)
     refusals = ["busy", "busy"]
 
     def answers(message: Any) -> list[Any]:

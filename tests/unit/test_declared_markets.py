@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from schemas import records, subjects
-from services.collector.plan import market_of
+from services.collector.universe import market_of
 from services.normaliser.book_lane import BookLane
 from services.normaliser.desk import CoreOptions, Desk
 from services.normaliser.lanes import make_lane

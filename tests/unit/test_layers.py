@@ -50,7 +50,7 @@ def pure_modules(folder: str) -> tuple[str, ...]:
             "listings",
             "saving",
         ),
-        "collector": ("core", "outbox", "plan", "questions"),
+        "collector": ("core", "outbox", "plan", "pool", "questions", "universe"),
         "storage_batcher": ("core", "entry", "isolation"),
     }
     return pure.get(folder, ())
