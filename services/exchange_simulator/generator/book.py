@@ -36,12 +36,17 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What one step did to the book: levels with their new quantity, 0 where there is none any more; prices rising."""
+    """What one step did to the book: levels with their new quantity, 0 where there is none any more; prices rising.
+
+    `new_bids` and `new_asks` are the prices among them that were not there before, told by a window alone.
+    """
 
     step: int
     touch: Touch
     bids: list[Level]
     asks: list[Level]
+    new_bids: frozenset[int] = frozenset()
+    new_asks: frozenset[int] = frozenset()
 
 
 class Resting:

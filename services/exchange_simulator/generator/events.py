@@ -51,7 +51,10 @@ class FillEvent(Event, gc=False):
 
 
 class BookEvent(Event, gc=False):
-    """A book change: ids first, last, and the last of the event before; levels with prices rising."""
+    """A book change: ids first, last, and the last of the event before; levels with prices rising.
+
+    `new_bids` and `new_asks` are the prices among them that came into view, where a stream tells of so many levels.
+    """
 
     KIND: ClassVar[str] = "book_change"
 
@@ -61,6 +64,8 @@ class BookEvent(Event, gc=False):
     previous_id: int
     bids: list[Level]
     asks: list[Level]
+    new_bids: frozenset[int] = frozenset()
+    new_asks: frozenset[int] = frozenset()
 
 
 class BookSnapshotEvent(Event, gc=False):

@@ -42,6 +42,10 @@ class Prices(Protocol):
         """Return the price of one unit at a market time (us UTC), in quote currency."""
         ...
 
+    def index_at(self, time_us: int) -> float:
+        """Return the price of the asset itself: an option has one of its own, and this one beside it."""
+        ...
+
 
 class PriceProcess:
     """The one price of an asset, shared by everything that trades it."""
@@ -54,6 +58,8 @@ class PriceProcess:
     def at(self, time_us: int) -> float:
         """Return the price of one unit of the asset."""
         return self.asset.base_price * (1.0 + self._noise.at(time_us - EPOCH_US))
+
+    index_at = at
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ class Statistics:
 
     def mark(self, time_us: int) -> Mark:
         """Return mark and index price and the funding estimate at a time."""
-        index = round(self._market.process.at(time_us) * self._market.listing.multiplier * _FINE)
+        index = round(self._market.process.index_at(time_us) * self._market.listing.multiplier * _FINE)
         marks = [self._mark_price(time_us - back * 10_000_000) for back in range(3)]
         return Mark(
             mark=marks[0],

@@ -71,7 +71,10 @@ class Steps:
             self._walker = None
         else:
             ids = (first_id, last_id, self._last_id)
-            yield "book", BookEvent(listing, sent_us, time_us, *ids, change.bids, change.asks)
+            yield (
+                "book",
+                BookEvent(listing, sent_us, time_us, *ids, change.bids, change.asks, change.new_bids, change.new_asks),
+            )
         self._step, self._touch, self._last_id = step + 1, touch, last_id
         self._schedule()
 

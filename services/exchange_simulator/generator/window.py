@@ -22,7 +22,7 @@ class Window:
         bids, asks = self._bids.take(change.bids), self._asks.take(change.asks)
         if not bids and not asks:
             bids = [(change.touch.bid, change.touch.bid_steps)]
-        return Change(change.step, change.touch, bids, asks)
+        return Change(change.step, change.touch, bids, asks, frozenset(self._bids.fresh), frozenset(self._asks.fresh))
 
 
 class _View:
@@ -34,12 +34,15 @@ class _View:
         self._direction = direction
         self._worst = -1 if direction > 0 else 0
         self._prices = sorted(ticks for ticks, _ in levels)
+        self.fresh: set[int] = set()
+        """The prices that the last change brought into view."""
 
     def take(self, changed: Sequence[Level]) -> list[Level]:
         """Return what a change of the book means in view, prices rising."""
         prices, direction = self._prices, self._direction
         edge = prices[self._worst]
         told: dict[int, int] = {}
+        fresh = self.fresh = set()
         for ticks, steps in changed:
             if (ticks - edge) * direction > 0:
                 continue
@@ -49,12 +52,19 @@ class _View:
                 del prices[place]
             elif not known and steps:
                 prices.insert(place, ticks)
+                fresh.add(ticks)
             if known or steps:
                 told[ticks] = steps
         while len(prices) > self._depth:
-            told[prices.pop(self._worst)] = 0
+            ticks = prices.pop(self._worst)
+            if ticks in fresh:
+                fresh.remove(ticks)
+                del told[ticks]
+            else:
+                told[ticks] = 0
         if len(prices) < self._depth:
             for ticks, steps in self._side.beyond(edge, self._depth - len(prices)):
                 insort(prices, ticks)
+                fresh.add(ticks)
                 told[ticks] = steps
         return sorted(told.items())
