@@ -1,0 +1,1 @@
+"""Arbitrage: what could really be bought here and sold there at a profit, live and in hindsight."""

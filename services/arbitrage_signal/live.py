@@ -1,0 +1,283 @@
+"""The live service: MD read in order through the core, what it tells stored with a checkpoint, once.
+
+Signals and the checkpoint that says how far MD was read are stored in one atomic batch, under the sequence of the
+checkpoint before, as the normaliser does it: a restart tells nothing twice and leaves nothing out, and a paused former
+process is refused. The market itself is not saved: MD is read again from a little before the checkpoint.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import structlog
+
+from schemas import records, streams, subjects
+from schemas.errors import BadRecord, Broken, Busy, Overtaken
+from services.arbitrage_signal import metrics, stored
+from services.arbitrage_signal.core import ArbitrageCore
+from services.arbitrage_signal.saved import Saved
+from services.arbitrage_signal.settings import ArbitrageSignalSettings
+from services.arbitrage_signal.signals import Output
+from services.shared.runtime.bus import EXPECTED_SUBJECT_SEQUENCE, MAX_BATCH, Bus, Outgoing
+from services.shared.runtime.clock import now_us
+from services.shared.runtime.reader import Incoming, Reader
+from services.shared.runtime.warehouse import Warehouse
+
+READ_MOST = 1_000
+READ_TIMEOUT_S = 0.5
+WINDOW = 8_000
+CHECKPOINT_EVERY_S = 5.0
+"""How often the checkpoint follows what is read while there is nothing to tell."""
+
+REPORT_EVERY_S = 1.0
+
+FILTERS = (
+    *(subjects.md_filter(kind) for kind in ("instrument", "clock_offset", "quote", "orderbook", "book_change")),
+    subjects.GAP_ALL,
+)
+"""What the core takes."""
+
+
+class Checkpoint(msgspec.Struct, frozen=True):
+    """Everything that follows from MD up to `sequence` is told, and the first `done` signals after it.
+
+    `rebuild_from`: MD is read again behind this sequence; `saved` is as of `sequence`.
+    """
+
+    sequence: int
+    rebuild_from: int
+    saved: Saved
+    done: int = 0
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Checkpoint).decode
+
+
+def outgoing(record: Output) -> Outgoing:
+    """Return a signal as it is published."""
+    kind = subjects.ARBITRAGE if isinstance(record, records.ArbitrageOpportunity) else subjects.ARBITRAGE_SPREAD
+    return Outgoing(subjects.signal(kind, record.symbol), records.encode(record))
+
+
+class Live:
+    """Reads, signals and publishes until `stop` is set."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        warehouse: Warehouse,
+        settings: ArbitrageSignalSettings,
+        log: structlog.stdlib.BoundLogger,
+        stop: asyncio.Event,
+    ) -> None:
+        self.reading = False
+        self._bus = bus
+        self._warehouse = warehouse
+        self._terms = settings.terms()
+        self._log = log
+        self._stop = stop
+        self._core = ArbitrageCore(self._terms)
+        self._meter = metrics.Meter()
+        self._reader: Reader | None = None
+        self._busy = False
+        self._checkpoint = Checkpoint(0, 0, Saved())
+        self._checkpoint_sequence = 0
+        self._checkpoint_at = 0.0
+        self._skip = 0
+        self._report_at = 0.0
+
+    async def work(self) -> None:
+        """Signal until stopped; whatever goes wrong with the servers, start over from the checkpoint."""
+        pause = 0.1
+        while not self._stop.is_set():
+            try:
+                await self._own()
+            except Overtaken as error:
+                self._log.warning("signal_overtaken", error=str(error))
+                metrics.OVERTAKEN.inc()
+                pause = min(pause * 2, 10.0)
+            except Busy as error:
+                self._log.warning("signal_waiting", error=str(error))
+                pause = min(pause * 2, 5.0)
+            else:
+                pause = 0.1
+            finally:
+                self.reading = self._busy = False
+                await self._close_reader()
+            if not self._stop.is_set():
+                await _sleep(self._stop, pause)
+
+    def status(self) -> dict[str, Any]:
+        """What /status shows."""
+        signals = self._core.signals
+        return {
+            "pending_messages": self._pending,
+            "position": self._checkpoint.sequence,
+            "instruments": len(self._core.legs),
+            "pairs": self._pairs(),
+            "opportunities_open": len(signals.open),
+            "suspended": sorted(signals.suspended),
+            "counts": dict(signals.counters),
+        }
+
+    def _pairs(self) -> int:
+        return sum(map(len, self._core.signals.pairs.values())) // 2
+
+    @property
+    def _pending(self) -> int:
+        if self._reader is None or not self.reading:
+            return 1
+        return self._reader.pending + (1 if self._busy else 0)
+
+    async def _own(self) -> None:
+        await self._resume()
+        reader = self._reader
+        assert reader is not None
+        self.reading = True
+        while not self._stop.is_set():
+            incoming = await reader.read(READ_MOST, READ_TIMEOUT_S)
+            if incoming:
+                self._busy = True
+                await self._process(incoming)
+                self._busy = False
+            if asyncio.get_running_loop().time() - self._checkpoint_at > CHECKPOINT_EVERY_S:
+                await self._publish([], reader.last)
+            self._report()
+        await self._publish([], reader.last)
+
+    # -- start -----------------------------------------------------------------------------------------------------
+
+    async def _resume(self) -> None:
+        """Know the market as of the checkpoint, and read on behind it; without one, from MD's end."""
+        found = await self._bus.last_of(streams.MD, subjects.arbitrage_checkpoint())
+        first, last = await self._bus.bounds(streams.MD)
+        if found is None:
+            self._checkpoint, self._checkpoint_sequence = Checkpoint(last, last, Saved()), 0
+        else:
+            self._checkpoint, self._checkpoint_sequence = _decode(found.body), found.sequence
+        checkpoint = self._checkpoint
+        self._checkpoint_at = asyncio.get_running_loop().time()
+        self._core = core = ArbitrageCore(self._terms)
+        self._meter.restart()
+        core.signals.signalling = False
+        self._skip = 0
+        await self._instruments(checkpoint.rebuild_from)
+        after = max(checkpoint.rebuild_from, first - 1)
+        self._reader = reader = Reader(self._bus, streams.MD, FILTERS, after, window=WINDOW)
+        rest = await self._rebuild(reader, checkpoint.sequence)
+        core.restore(checkpoint.saved)
+        if found is None:
+            await self._store([], checkpoint)
+        self._log.info("signal_resumed", stream_seq=checkpoint.sequence, count=len(core.legs))
+        if checkpoint.sequence + 1 < first:
+            self._log.error("md_discarded", missing=first - 1 - checkpoint.sequence)
+            core.signals.abandon("lost")
+            await self._tell(core.signals.take(), first - 1)
+        else:
+            self._skip = checkpoint.done
+        if rest:
+            await self._process(rest)
+
+    async def _instruments(self, before: int) -> None:
+        """Hand the core each instrument's latest terms: what the table has, then what MD has of before `before`."""
+        count = 0
+        try:
+            for subject, body in await stored.instruments(self._warehouse):
+                self._core.process(0, subject, body)
+                count += 1
+        except BadRecord as error:
+            raise Broken(f"the table of instruments cannot be read: {error}") from error
+        reader = Reader(self._bus, streams.MD, [FILTERS[0]], 0)
+        try:
+            while (await reader.caught_up_to()) is None:
+                for message in await reader.read(READ_MOST, READ_TIMEOUT_S):
+                    if message.sequence <= before:
+                        self._core.process(message.sequence, message.subject, message.body)
+        finally:
+            await reader.close()
+
+    async def _rebuild(self, reader: Reader, until: int) -> list[Incoming]:
+        """Make up for the past up to `until`, telling nothing; return what was read beyond it."""
+        while reader.last < until and not self._stop.is_set():
+            incoming = await reader.read(READ_MOST, READ_TIMEOUT_S)
+            for place, message in enumerate(incoming):
+                if message.sequence > until:
+                    return incoming[place:]
+                self._core.process(message.sequence, message.subject, message.body)
+            if not incoming and await reader.caught_up_to() is not None:
+                break
+        return []
+
+    # -- signals ---------------------------------------------------------------------------------------------------
+
+    async def _process(self, incoming: Sequence[Incoming]) -> None:
+        told: list[Output] = []
+        for message in incoming:
+            told += self._core.process(message.sequence, message.subject, message.body)
+        metrics.READ.inc(len(incoming))
+        await self._tell(told, incoming[-1].sequence)
+        for suspension in self._core.signals.suspensions:
+            if suspension.suspended:
+                self._log.warning("pair_suspended", name=suspension.pair, reason="its prices are too far apart")
+            else:
+                self._log.info("pair_trusted_again", name=suspension.pair)
+        self._core.signals.suspensions.clear()
+
+    async def _tell(self, told: list[Output], sequence: int) -> None:
+        """Store what was told; what a former run had stored of it already is passed over."""
+        done = min(self._skip, len(told))
+        self._skip -= done
+        told = told[done:]
+        if not told:
+            return
+        at = self._checkpoint.done
+        while len(told) >= MAX_BATCH:
+            part, told = told[: MAX_BATCH - 1], told[MAX_BATCH - 1 :]
+            at += len(part)
+            await self._store(part, msgspec.structs.replace(self._checkpoint, done=at))
+        await self._publish(told, sequence)
+
+    async def _publish(self, told: list[Output], sequence: int) -> None:
+        """Store the rest of what was told up to `sequence`, with the checkpoint that says so."""
+        core = self._core
+        await self._store(told, Checkpoint(sequence, core.rebuild_from(), core.save(), self._skip))
+
+    async def _store(self, told: list[Output], checkpoint: Checkpoint) -> None:
+        expected = {EXPECTED_SUBJECT_SEQUENCE: str(self._checkpoint_sequence)}
+        messages = [outgoing(record) for record in told]
+        messages.append(Outgoing(subjects.arbitrage_checkpoint(), _encode(checkpoint), expected))
+        self._checkpoint_sequence = await self._bus.publish_batch(messages)
+        self._checkpoint = checkpoint
+        self._checkpoint_at = asyncio.get_running_loop().time()
+        now = now_us()
+        for record in told:
+            if isinstance(record, records.ArbitrageOpportunity) and record.event == "open":
+                metrics.LATENCY.observe((now - record.received_at) / 1_000_000)
+
+    def _report(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now < self._report_at:
+            return
+        self._report_at = now + REPORT_EVERY_S
+        signals = self._core.signals
+        self._meter.report(signals.counters)
+        metrics.OPEN.set(len(signals.open))
+        metrics.PAIRS.set(self._pairs())
+        metrics.SUSPENDED.set(len(signals.suspended))
+        metrics.PENDING.set(self._pending)
+
+    async def _close_reader(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            await reader.close()
+
+
+async def _sleep(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return
