@@ -196,10 +196,11 @@ class SessionEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     * `dropped`: frames `first_number` to `last_number` were lost for want of room; `channels` says of what.
     * `unsubscribed`: these channels were given up on purpose (delisted, not wanted any more, or moved to another
       connection that covers them already): what follows on them is no loss.
+    * `auditing`: a snapshot of these books is about to be asked for, to compare ours with.
     * `closed`: the connection is gone, with the reason.
     """
 
-    event: Literal["opened", "subscribed", "alive", "silent", "dropped", "unsubscribed", "closed"]
+    event: Literal["opened", "subscribed", "alive", "silent", "dropped", "unsubscribed", "auditing", "closed"]
     url: str
     streams: int = 0
     frames: int = 0

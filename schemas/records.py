@@ -314,6 +314,24 @@ class ClockOffset(Record, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
     server_time: Micros
 
 
+class BookAudit(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """The local book compared with a fresh snapshot by REST, level by level; the snapshot's receive time files it.
+
+    `sequence` is the snapshot's update id, `book_sequence` that of the last change in the book compared with it: less
+    where no change ended right there. `levels` were compared, `mismatches` of them differ in price or size; `reason`
+    names the first, or says why nothing was compared.
+    """
+
+    KIND: ClassVar[str] = "book_audit"
+
+    verdict: Literal["equal", "different", "not_compared"]
+    sequence: int
+    book_sequence: int | None = None
+    levels: int = 0
+    mismatches: int = 0
+    reason: str | None = None
+
+
 class Gap(Sequenced, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Something the exchange said, or may have said, that we do not have; one row per change of its state.
 
@@ -451,6 +469,7 @@ MARKET_RECORDS: tuple[type[Record], ...] = (
     VolatilityIndex,
     Instrument,
     Connection,
+    BookAudit,
     ClockOffset,
 )
 """Records published on `md.<kind>.>`."""

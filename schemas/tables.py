@@ -340,6 +340,14 @@ TABLES: tuple[Table, ...] = (
         description="Spread of each pair of instruments of one asset, each second in which one of them changed.",
     ),
     _table(
+        "book_audits",
+        records.BookAudit,
+        ttl=_days(90),
+        batch=_SLOW,
+        partition_by=_BY_MONTH,
+        description="Local books compared with fresh snapshots at the same update id.",
+    ),
+    _table(
         "gap_events",
         records.Gap,
         ttl=None,

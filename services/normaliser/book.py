@@ -133,6 +133,15 @@ class Book:
         self._bids.trim(self._most)
         self._asks.trim(self._most)
 
+    def copy(self) -> Book:
+        """Return a book of its own that stands where this one does."""
+        self.settle()
+        other = Book(self.sequence, b"", b"", self._most)
+        other._decimals = self._decimals
+        for mine, its in ((self._bids, other._bids), (self._asks, other._asks)):
+            its.keys, its.pieces, its.bound = mine.keys.copy(), mine.pieces.copy(), mine.bound
+        return other
+
     def dump(self) -> SavedBook:
         """Return the book's state."""
         self.settle()

@@ -12,6 +12,7 @@ from collections import deque
 import msgspec
 
 from schemas import records
+from services.normaliser.audits import Audits
 from services.normaliser.book import Book
 from services.normaliser.desk import Desk, Resync
 from services.normaliser.gaps import Hole, gap_of
@@ -41,6 +42,7 @@ class BookLane(Lane):
         """The changes since a snapshot was asked for while in step, to be put onto it."""
         self.applied: records.BookChange | None = None
         """The last change in the book, while its state is not published."""
+        self.audits = Audits(desk, exchange, market, symbol)
 
     # -- changes ---------------------------------------------------------------------------------------------------
 
@@ -142,6 +144,8 @@ class BookLane(Lane):
         if self.asked_at is not None:
             self._remember(change)
         self.desk.emit(msgspec.structs.replace(change, in_step=True))
+        if self.audits.current is not None:
+            self.audits.saw(change)
         if self.alarm is None:
             self.wake()
 
@@ -202,6 +206,7 @@ class BookLane(Lane):
             self._ask("the snapshot ends before the changes kept for it", received_at)
             return
         self.since = []
+        self.audits.end("the book was replaced by a fresh one")
         self.book = Book(snapshot.sequence, snapshot.bids, snapshot.asks, snapshot.limit)
         self.fresh = not rest
         for change in rest:
@@ -246,10 +251,21 @@ class BookLane(Lane):
             self._forget()
 
     def _forget(self) -> None:
+        self.audits.end("the book fell out of step")
         self.in_step = self.fresh = False
         self.desk.counters.books_in_step -= 1
         self.book = self.applied = self.asked_at = None
         self.since = []
+
+    # -- audits ----------------------------------------------------------------------------------------------------
+
+    def begin_audit(self, now: int) -> None:
+        """A snapshot to compare the book with is about to be asked for."""
+        self.audits.begin(self.book if self.in_step and not self.fresh else None, now)
+
+    def audit(self, snapshot: BookSnapshot, received_at: int) -> None:
+        """Compare the book with a snapshot, now or when it gets there."""
+        self.audits.compare(snapshot, self.book if self.in_step and not self.fresh else None, received_at)
 
     # -- books -----------------------------------------------------------------------------------------------------
 

@@ -38,7 +38,7 @@ from services.normaliser.saving import (
     unpack_partition,
     unpack_unit,
 )
-from services.shared.exchanges.declaration import BookSnapshot, Channel, Market, Poll
+from services.shared.exchanges.declaration import AUDIT, BookSnapshot, Channel, Market, Poll
 
 __all__ = ["CoreOptions", "Output", "PartitionCore", "Resync"]
 
@@ -228,7 +228,10 @@ class PartitionCore:
             if isinstance(item, BookSnapshot):
                 book = self._lane(market, frame.symbol, market.channels[market.book_channel])
                 assert isinstance(book, BookLane)
-                book.snapshot(item, frame.received_at)
+                if poll.name == AUDIT:
+                    book.audit(item, frame.received_at)
+                else:
+                    book.snapshot(item, frame.received_at)
             else:
                 rows.append(item)
         lane.deliver(rows)
@@ -273,6 +276,9 @@ class PartitionCore:
         name, now = frame.connection, frame.received_at
         if event.event in _SIGNS_OF_LIFE:
             self._desk.heard[name] = now
+        if event.event == "auditing":
+            self._begin_audits(market, event.channels, now)
+            return
         if event.event == "subscribed":
             for symbol, channels in sorted(event.channels.items()):
                 for channel in channels:
@@ -291,6 +297,12 @@ class PartitionCore:
             self._desk.heard.pop(name, None)
         self._put_out(frame, event)
 
+    def _begin_audits(self, market: Market, symbols: Iterable[str], now: int) -> None:
+        for symbol in sorted(symbols):
+            book = self._lane(market, symbol, market.channels[market.book_channel])
+            if isinstance(book, BookLane) and self._raw_sequence > book.seen:
+                book.begin_audit(now)
+
     def _tell(self, lane: Lane, event: raw.SessionEvent, name: str, now: int) -> None:
         link = lane.links.get(name)
         if link is None:
@@ -307,7 +319,11 @@ class PartitionCore:
     def _put_out(self, frame: RawFrame, event: raw.SessionEvent) -> None:
         """Put out the record of a session event, once: in the partition of the market as a whole."""
         exchange, market = frame.exchange, frame.market
-        if event.event == "alive" or subjects.partition(exchange, market, subjects.ALL) != self.part:
+        if (
+            event.event == "alive"
+            or event.event == "auditing"
+            or subjects.partition(exchange, market, subjects.ALL) != self.part
+        ):
             return
         if self._raw_sequence <= self._partition_seen or not self._is_new(frame):
             return

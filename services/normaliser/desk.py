@@ -70,6 +70,8 @@ class Counters:
     books_in_step: int = 0
     records: Counter[str] = field(default_factory=Counter)
     gaps: Counter[str] = field(default_factory=Counter)
+    audits: Counter[str] = field(default_factory=Counter)
+    """Books compared with a snapshot, by verdict."""
 
     def as_dict(self) -> dict[str, object]:
         """Return them as plain values."""

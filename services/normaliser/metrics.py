@@ -18,6 +18,7 @@ RECORDS = Counter("normaliser_records_made_total", "Records made, by kind.", ["k
 GAPS = Counter("normaliser_gaps_told_total", "Changes of state of gaps, by type.", ["gap_type"])
 CROSSED = Counter("normaliser_books_crossed_total", "Books that were crossed, and so not published.")
 UNPROVABLE = Counter("normaliser_books_unprovable_total", "Books whose top reached beyond what is known.")
+AUDITS = Counter("normaliser_books_audited_total", "Books compared with a fresh snapshot, by verdict.", ["verdict"])
 BOOKS_IN_STEP = Gauge("normaliser_books_in_step", "Books that are provably in step now.", ["partition"])
 PENDING = Gauge("normaliser_messages_pending", "RAW messages that wait to be read.", ["partition"])
 
@@ -54,5 +55,8 @@ class Meter:
         for gap_type, value in counters.gaps.items():
             GAPS.labels(gap_type).inc(value - told[f"gap {gap_type}"])
             told[f"gap {gap_type}"] = value
+        for verdict, value in counters.audits.items():
+            AUDITS.labels(verdict).inc(value - told[f"audit {verdict}"])
+            told[f"audit {verdict}"] = value
         BOOKS_IN_STEP.labels(self._part).set(counters.books_in_step)
         PENDING.labels(self._part).set(pending)

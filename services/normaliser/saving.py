@@ -10,6 +10,7 @@ from functools import lru_cache
 import msgspec
 
 from schemas import records
+from services.normaliser.audit import Audit
 from services.normaliser.backfill import SavedBackfill
 from services.normaliser.book import Book, SavedBook
 from services.normaliser.book_lane import BookLane
@@ -19,6 +20,7 @@ from services.normaliser.lane import Lane, Link
 from services.normaliser.poll_lane import PollLane
 from services.normaliser.stream_book_lane import BookStart
 from services.normaliser.value_lane import Key, ValueLane
+from services.shared.exchanges.declaration import BookSnapshot
 
 
 class SavedLink(msgspec.Struct):
@@ -29,6 +31,16 @@ class SavedLink(msgspec.Struct):
     number: int
     heard: int
     aside: list[tuple[str, bytes]]
+
+
+class SavedAudit(msgspec.Struct):
+    """An `Audit`; changes are JSON, and so are the snapshot's sides: (sequence, bids, asks, limit)."""
+
+    book: SavedBook
+    begun_at: int
+    changes: list[bytes]
+    snapshot: tuple[int, bytes, bytes, int] | None
+    snapshot_at: int
 
 
 class SavedBookLane(msgspec.Struct):
@@ -42,6 +54,7 @@ class SavedBookLane(msgspec.Struct):
     in_step: bool
     fresh: bool
     book: SavedBook | None
+    audit: SavedAudit | None = None
 
 
 class SavedValueLane(msgspec.Struct):
@@ -236,7 +249,25 @@ def _dump_books(lane: BookLane) -> SavedBookLane:
         in_step=lane.in_step,
         fresh=lane.fresh,
         book=lane.book.dump() if lane.book else None,
+        audit=_dump_audit(lane.audits.current) if lane.audits.current else None,
     )
+
+
+def _dump_audit(audit: Audit) -> SavedAudit:
+    found = audit.snapshot
+    snapshot = None if found is None else (found.sequence, bytes(found.bids), bytes(found.asks), found.limit)
+    changes = [records.encode(change) for change in audit.changes]
+    return SavedAudit(audit.book.dump(), audit.begun_at, changes, snapshot, audit.snapshot_at)
+
+
+def _load_audit(saved: SavedAudit, symbol: str) -> Audit:
+    audit = Audit(Book.load(saved.book), saved.begun_at)
+    audit.changes = [_change(body) for body in saved.changes]
+    if saved.snapshot is not None:
+        sequence, bids, asks, limit = saved.snapshot
+        audit.snapshot = BookSnapshot(symbol, sequence, msgspec.Raw(bids), msgspec.Raw(asks), limit)
+    audit.snapshot_at = saved.snapshot_at
+    return audit
 
 
 def _load_books(lane: BookLane, saved: SavedBookLane) -> None:
@@ -247,6 +278,7 @@ def _load_books(lane: BookLane, saved: SavedBookLane) -> None:
     lane.asked_at = saved.asked_at
     lane.in_step, lane.fresh = saved.in_step, saved.fresh
     lane.book = Book.load(saved.book) if saved.book else None
+    lane.audits.current = _load_audit(saved.audit, lane.symbol) if saved.audit else None
     lane.desk.counters.books_in_step += saved.in_step
 
 

@@ -133,6 +133,7 @@ def test_every_instrument_equals_its_row(recordings: Path) -> None:
             "timestamp_source": "received",
             "received_at": RECEIVED,
             "source": "live",
+            "stream_sequence": None,
             "exchange_symbol": name,
             "base": row["base_currency"],
             "quote": "USD" if inverse else row["quote_currency"],
@@ -387,7 +388,7 @@ def test_trades_by_rest_are_read_by_value(name: str, symbol: str, size: int, rec
 def test_a_book_by_rest_is_read_by_value(recordings: Path, perps: Listing) -> None:
     body = single(recordings, "http_get_order_book.json")
     sent = exact(body)["result"]
-    [found] = parse("perp", "order_book", body, perps, "BTC-USD-PERP")
+    [found] = parse("perp", "depth_audit", body, perps, "BTC-USD-PERP")
     assert (found["symbol"], found["sequence"]) == ("BTC-USD-PERP", int(sent["change_id"]))
     for name in ("bids", "asks"):
         assert len(found[name]) == 20

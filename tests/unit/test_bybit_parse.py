@@ -437,3 +437,12 @@ def test_replies_of_today(recordings: Path) -> None:
 def test_frames_that_nest_without_end_raise_nothing_but_bad_frame(body: bytes) -> None:
     for channel in (*BYBIT_PERP.channels, *BYBIT_PERP.polls):
         PERP.survives(channel, body)
+
+
+def test_a_book_asked_for_by_rest_is_compared_by_the_ids_of_the_stream() -> None:
+    sides = {"b": [["63982.50", "0.003"]], "a": [["63990.50", "0.008"]]}
+    book = {"s": "BTCUSDT", **sides, "ts": 1, "u": 53935310, "seq": 9}
+    for bench in (PERP, SPOT):
+        (item,) = bench.snapshots("depth_audit", answer() | {"result": book})
+        assert (item.symbol, item.sequence, item.limit) == (bench.symbol, 53935310, 1_000)
+        assert (bytes(item.bids), bytes(item.asks)) == (b'[["63982.50","0.003"]]', b'[["63990.50","0.008"]]')

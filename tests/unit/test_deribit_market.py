@@ -183,7 +183,8 @@ def test_what_is_collected_by_default() -> None:
         "ticker",
         "volatility_index",
     ]
-    assert [poll.name for poll in PERP.polls.values() if poll.every_s is not None] == ["instruments", "funding"]
+    asked = [poll.name for poll in PERP.polls.values() if poll.every_s is not None]
+    assert asked == ["instruments", "depth_audit", "funding"]
     funding = PERP.polls["funding"]
     assert funding.path.endswith("instrument_name={symbol}&start_timestamp={start_ms}&end_timestamp={end_ms}")
     assert funding.every_s is not None

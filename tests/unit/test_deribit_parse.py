@@ -369,7 +369,7 @@ def test_settled_funding_is_of_an_hour_oldest_first() -> None:
         ("candles_5m", BAR, BadFrame, "resolution '1' in a frame of channel candles_5m"),
         ("candles_1m", BAR.replace(b"BTC-", b"BTC.x-"), UnknownSymbol, "BTC.x-PERPETUAL"),
         ("volatility_index", DVOL.replace(b"btc_usd", b"eth_usd"), BadFrame, "eth_usd"),
-        ("order_book", b'{"jsonrpc":"2.0","error":{"code":13020,"message":"not_found"}}', BadFrame, "result"),
+        ("depth_audit", b'{"jsonrpc":"2.0","error":{"code":13020,"message":"not_found"}}', BadFrame, "result"),
     ],
 )
 def test_what_is_wrong_is_refused(channel: str, body: bytes, error: type[BadFrame], message: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from schemas import records
 from schemas.errors import BadFrame
-from services.collector import plan
+from services.collector import universe
 from services.shared.exchanges.declaration import (
     APPLY,
     BROKEN,
@@ -202,7 +202,7 @@ def test_every_recorded_instrument_by_value(market: str, count: int, recordings:
     for row, item in zip(rows, found, strict=True):
         assert item == expected_instrument(row, market), row
         assert item["base"] in multiplied or not item["base"].startswith("1")
-        assert plan.market_of(item["symbol"]) == market
+        assert universe.market_of(item["symbol"]) == market
 
 
 def rest_answer(recordings: Path, name: str) -> bytes:

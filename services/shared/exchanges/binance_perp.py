@@ -26,6 +26,7 @@ from services.shared.exchanges.declaration import (
 from services.shared.exchanges.names import asset_of, is_token
 from services.shared.exchanges.numbers import check
 from services.shared.exchanges.server_time import time_poll
+from services.shared.exchanges.shared_answers import AUDIT_LIMIT, audit_poll
 
 MARKET = "perp"
 SNAPSHOT_LIMIT = 1_000
@@ -249,11 +250,17 @@ _SNAPSHOT = Poll(
     weight=binance_limits.futures_depth_weight(SNAPSHOT_LIMIT),
     parse=binance.snapshot_parser(SNAPSHOT_LIMIT),
 )
+_AUDIT = audit_poll(
+    f"/fapi/v1/depth?symbol={{symbol}}&limit={AUDIT_LIMIT}",
+    binance_limits.futures_depth_weight(AUDIT_LIMIT),
+    binance.snapshot_parser(AUDIT_LIMIT),
+)
 _TIME = time_poll("/fapi/v1/time", binance_limits.read_time)
 _POLLS = [
     _INSTRUMENTS,
     _TIME,
     _SNAPSHOT,
+    _AUDIT,
     Poll(
         "open_interest",
         ("open_interest",),

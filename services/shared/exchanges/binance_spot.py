@@ -24,6 +24,7 @@ from services.shared.exchanges.declaration import (
 from services.shared.exchanges.names import asset_of, is_token
 from services.shared.exchanges.numbers import check
 from services.shared.exchanges.server_time import time_poll
+from services.shared.exchanges.shared_answers import AUDIT_LIMIT, audit_poll
 
 MARKET = "spot"
 SNAPSHOT_LIMIT = 1_000
@@ -110,6 +111,11 @@ _SNAPSHOT = Poll(
     weight=binance_limits.spot_depth_weight(SNAPSHOT_LIMIT),
     parse=binance.snapshot_parser(SNAPSHOT_LIMIT),
 )
+_AUDIT = audit_poll(
+    f"/api/v3/depth?symbol={{symbol}}&limit={AUDIT_LIMIT}",
+    binance_limits.spot_depth_weight(AUDIT_LIMIT),
+    binance.snapshot_parser(AUDIT_LIMIT),
+)
 _CHANNELS = [
     *binance.common_channels(depth_route="", market_route=""),
     Channel("fills", ("fill",), stream("trade"), parse_fills, default=False),
@@ -130,7 +136,7 @@ BINANCE_SPOT = Market(
         lifetime_s=24 * 3_600,
     ),
     channels={channel.name: channel for channel in _CHANNELS},
-    polls={poll.name: poll for poll in (_INSTRUMENTS, _TIME, _SNAPSHOT)},
+    polls={poll.name: poll for poll in (_INSTRUMENTS, _TIME, _SNAPSHOT, _AUDIT)},
     instruments=_INSTRUMENTS,
     book_channel="depth",
     book_snapshot=_SNAPSHOT,

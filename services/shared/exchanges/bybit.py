@@ -24,10 +24,11 @@ from services.shared.exchanges.declaration import (
     Channel,
     Listing,
     Parser,
+    Poll,
     Verdict,
 )
 from services.shared.exchanges.numbers import check, levels, product, refuse, unsigned
-from services.shared.exchanges.shared_answers import UNREADABLE
+from services.shared.exchanges.shared_answers import UNREADABLE, audit_poll
 
 EXCHANGE = "bybit"
 WS_URL = "wss://stream.bybit.com"
@@ -282,6 +283,21 @@ def ticker(t: wire.Ticker, symbol: str, at: int, frame: RawFrame) -> records.Tic
         ask_quantity=t.ask1Size or None,
         sent_at=at * US,
     )
+
+
+_read_whole_book = answer_reader(wire.Book)
+
+
+def parse_book_answer(frame: RawFrame, listing: Listing) -> tuple[BookSnapshot, ...]:
+    """Parse REST `orderbook`; its update ids are those of the stream of as many levels."""
+    d, _ = _read_whole_book(frame)
+    return (BookSnapshot(symbol_of(d.s, frame, listing), d.u, levels(d.b, "b"), levels(d.a, "a"), BOOK_DEPTH),)
+
+
+def book_audit(category: str) -> Poll:
+    """Return the poll of books to compare ours with."""
+    path = f"/v5/market/orderbook?category={category}&symbol={{symbol}}&limit={BOOK_DEPTH}"
+    return audit_poll(path, 1, parse_book_answer)
 
 
 def topic(prefix: str) -> Callable[[str], str]:

@@ -198,6 +198,7 @@ _INSTRUMENTS = Poll(
 _TIME = time_poll("/v5/market/time", bybit_limits.read_time)
 _POLLS = [
     _INSTRUMENTS,
+    bybit.book_audit("linear"),
     _TIME,
     Poll(
         "tickers",

@@ -58,7 +58,7 @@ BYBIT_SPOT = Market(
         lifetime_s=24 * 3_600,
     ),
     channels={channel.name: channel for channel in _CHANNELS},
-    polls={poll.name: poll for poll in (_INSTRUMENTS, _TIME)},
+    polls={poll.name: poll for poll in (_INSTRUMENTS, _TIME, bybit.book_audit("spot"))},
     instruments=_INSTRUMENTS,
     book_channel="depth",
     book_snapshot=None,

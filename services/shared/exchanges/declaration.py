@@ -64,6 +64,10 @@ class BookSnapshot:
     sent_at: int | None = None
 
 
+AUDIT = "depth_audit"
+"""The name of the poll, where a market has one, whose snapshot is not taken for our book but compared with it."""
+
+
 class Numbering(Enum):
     """What an exchange's trade ids say of the trades before them. A number is a trade's `sequence`."""
 

@@ -87,7 +87,7 @@ def market(
         routes={"": "/ws/api/v2"},
         limits=LIMITS,
         channels={channel.name: channel for channel in channels},
-        polls={poll.name: poll for poll in (instruments, _TIME, *deribit_rest.on_demand(), *polls)},
+        polls={poll.name: poll for poll in (instruments, _TIME, *deribit_rest.common_polls(), *polls)},
         instruments=instruments,
         book_channel="depth",
         book_snapshot=None,

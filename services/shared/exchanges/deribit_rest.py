@@ -17,6 +17,7 @@ from services.shared.exchanges.declaration import BookSnapshot, Listing, Poll
 from services.shared.exchanges.deribit import instrument_of, trade_of
 from services.shared.exchanges.deribit_instruments import US, parse_instruments
 from services.shared.exchanges.deribit_numbers import Sizes, plain, statistic
+from services.shared.exchanges.shared_answers import audit_poll
 
 PUBLIC = "/api/v2/public"
 BOOK_LIMIT = 1_000
@@ -111,16 +112,10 @@ def instruments(kind: str) -> Poll:
     )
 
 
-def on_demand() -> list[Poll]:
-    """Return the endpoints of every market that are asked on demand: a book to audit ours by, trades to refill."""
+def common_polls() -> list[Poll]:
+    """Return the endpoints of every market: a book to audit ours by, and, asked on demand, trades to refill."""
     return [
-        Poll(
-            "order_book",
-            (),
-            f"{PUBLIC}/get_order_book?instrument_name={{symbol}}&depth={BOOK_LIMIT}",
-            weight=1,
-            parse=parse_book,
-        ),
+        audit_poll(f"{PUBLIC}/get_order_book?instrument_name={{symbol}}&depth={BOOK_LIMIT}", 1, parse_book),
         Poll(
             "recent_trades",
             ("trade",),

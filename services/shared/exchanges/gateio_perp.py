@@ -27,6 +27,7 @@ from services.shared.exchanges.gateio_numbers import (
 )
 from services.shared.exchanges.numbers import product
 from services.shared.exchanges.server_time import time_poll
+from services.shared.exchanges.shared_answers import audit_poll
 
 MARKET = "perp"
 RATIO_PERIOD = "5m"
@@ -211,12 +212,14 @@ _SNAPSHOT = Poll(
     weight=1,
     parse=gateio.snapshot_parser(_side),
 )
+_AUDIT = audit_poll(_SNAPSHOT.path, _SNAPSHOT.weight, _SNAPSHOT.parse)
 _STATISTICS = f"/api/v4/futures/usdt/contract_stats?contract={{symbol}}&interval={RATIO_PERIOD}&limit=3"
 _TIME = time_poll("/api/v4/spot/time", gateio_limits.read_time)
 _POLLS = [
     _INSTRUMENTS,
     _TIME,
     _SNAPSHOT,
+    _AUDIT,
     Poll(
         "funding",
         ("funding_rate",),

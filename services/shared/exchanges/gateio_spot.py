@@ -19,6 +19,7 @@ from services.shared.exchanges.gateio_instruments import parse_pairs
 from services.shared.exchanges.gateio_numbers import micros, number, optional, unsigned_or_none
 from services.shared.exchanges.numbers import levels
 from services.shared.exchanges.server_time import time_poll
+from services.shared.exchanges.shared_answers import audit_poll
 
 MARKET = "spot"
 
@@ -130,6 +131,7 @@ _SNAPSHOT = Poll(
     weight=1,
     parse=gateio.snapshot_parser(_side),
 )
+_AUDIT = audit_poll(_SNAPSHOT.path, _SNAPSHOT.weight, _SNAPSHOT.parse)
 _CHANNELS = [
     Channel("trades", ("trade",), stream("spot.trades"), parse_trades, numbering=Numbering.SPANS),
     Channel("depth", ("book_change",), stream("spot.order_book_update"), gateio.depth_parser(_read_depth, _side)),
@@ -159,7 +161,7 @@ GATEIO_SPOT = Market(
     stamp=gateio_control.stamp,
     limits=gateio_control.LIMITS,
     channels={channel.name: channel for channel in _CHANNELS},
-    polls={poll.name: poll for poll in (_INSTRUMENTS, _TIME, _SNAPSHOT)},
+    polls={poll.name: poll for poll in (_INSTRUMENTS, _TIME, _SNAPSHOT, _AUDIT)},
     instruments=_INSTRUMENTS,
     book_channel="depth",
     book_snapshot=_SNAPSHOT,

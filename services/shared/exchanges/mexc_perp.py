@@ -22,7 +22,7 @@ from services.shared.exchanges.mexc_spot_streams import BOOK_RULE
 from services.shared.exchanges.names import asset_of, is_token
 from services.shared.exchanges.numbers import product
 from services.shared.exchanges.server_time import time_poll
-from services.shared.exchanges.shared_answers import UNREADABLE, read_once
+from services.shared.exchanges.shared_answers import UNREADABLE, audit_poll, read_once
 
 MARKET = "perp"
 SNAPSHOT_LIMIT = 1_000
@@ -140,6 +140,7 @@ _SNAPSHOT = Poll(
     weight=1,
     parse=parse_snapshot,
 )
+_AUDIT = audit_poll(_SNAPSHOT.path, _SNAPSHOT.weight, parse_snapshot)
 _FUNDING = Poll(
     "funding",
     ("funding_rate",),
@@ -164,7 +165,7 @@ MEXC_PERP = Market(
         lifetime_s=24 * 3_600,
     ),
     channels={channel.name: channel for channel in mexc_perp_streams.CHANNELS},
-    polls={poll.name: poll for poll in (_INSTRUMENTS, _TIME, _SNAPSHOT, _FUNDING)},
+    polls={poll.name: poll for poll in (_INSTRUMENTS, _TIME, _SNAPSHOT, _AUDIT, _FUNDING)},
     instruments=_INSTRUMENTS,
     book_channel="depth",
     book_snapshot=_SNAPSHOT,

@@ -19,7 +19,7 @@ from services.shared.exchanges.mexc_spot_streams import US
 from services.shared.exchanges.names import asset_of, is_token
 from services.shared.exchanges.numbers import check, levels, product
 from services.shared.exchanges.server_time import time_poll
-from services.shared.exchanges.shared_answers import answer_reader, read_once
+from services.shared.exchanges.shared_answers import answer_reader, audit_poll, read_once
 
 EXCHANGE = "mexc"
 MARKET = "spot"
@@ -172,6 +172,7 @@ _SNAPSHOT = Poll(
     weight=1,
     parse=parse_snapshot,
 )
+_AUDIT = audit_poll(_SNAPSHOT.path, _SNAPSHOT.weight, parse_snapshot)
 _TICKER = Poll(
     "ticker",
     ("ticker",),
@@ -196,7 +197,7 @@ MEXC_SPOT = Market(
         lifetime_s=24 * 3_600,
     ),
     channels={channel.name: channel for channel in mexc_spot_streams.CHANNELS},
-    polls={poll.name: poll for poll in (_INSTRUMENTS, _TIME, _SNAPSHOT, _TICKER)},
+    polls={poll.name: poll for poll in (_INSTRUMENTS, _TIME, _SNAPSHOT, _AUDIT, _TICKER)},
     instruments=_INSTRUMENTS,
     book_channel="depth",
     book_snapshot=_SNAPSHOT,

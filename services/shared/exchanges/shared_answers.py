@@ -11,9 +11,15 @@ import msgspec
 from schemas.errors import BadFrame
 from schemas.frames import RawFrame
 from schemas.records import Instrument
-from services.shared.exchanges.declaration import Listing, Parser
+from services.shared.exchanges.declaration import AUDIT, Listing, Parser, Poll
 
 T = TypeVar("T")
+
+AUDIT_EVERY_S = 600
+"""How often each book is compared with the exchange's own; with 100 levels it costs little of any budget."""
+
+AUDIT_LIMIT = 100
+"""Levels a side that are compared, where the exchange leaves the choice."""
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What a JSON decoder raises on bytes that are not what they should be; the last where they nest without end."""
@@ -30,6 +36,11 @@ def answer_reader(answer: type[T]) -> Callable[[RawFrame], T]:
             raise BadFrame(f"not an answer of {frame.channel}: {error}") from None
 
     return read
+
+
+def audit_poll(path: str, weight: int, parse: Parser) -> Poll:
+    """Return the poll that asks for a snapshot of each book to compare ours with; its update ids are the stream's."""
+    return Poll(AUDIT, ("book_audit",), path, weight=weight, parse=parse, every_s=AUDIT_EVERY_S)
 
 
 def read_once(make: Callable[[RawFrame], tuple[Instrument, ...]]) -> Parser:
