@@ -83,6 +83,7 @@ def _keeps(bucket: Bucket, *, writes: bool = True) -> tuple[str, ...]:
         f"{_API}.DIRECT.GET.{name}.>",
         f"{_API}.CONSUMER.CREATE.{name}",
         f"{_API}.CONSUMER.CREATE.{name}.>",
+        f"{_API}.CONSUMER.INFO.{name}.*",
         f"{_API}.CONSUMER.DELETE.{name}.*",
         f"$JS.FC.{name}.>",
     )

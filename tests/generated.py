@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from schemas import accounts, json_schema, records, tables
+from services.alert_log.settings import AlertLogSettings
 from services.collector.settings import CollectorSettings
 from services.command_line.settings import PipelineSettings
 from services.command_line.streams_settings import StreamsSettings
@@ -31,6 +32,7 @@ SECTIONS: tuple[type[Settings], ...] = (
     StreamsSettings,
     EmbeddedClickhouseSettings,
     SimulatorSettings,
+    AlertLogSettings,
 )
 
 

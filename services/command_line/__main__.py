@@ -113,6 +113,12 @@ def embedded_clickhouse(context: typer.Context) -> None:
     _service(context, "embedded_clickhouse")
 
 
+@app.command("alert-log", context_settings=PASS_ON)
+def alert_log(context: typer.Context) -> None:
+    """Log what Alertmanager says, and write its configuration from the settings."""
+    _service(context, "alert_log")
+
+
 @app.command()
 def migrate(
     retention: Annotated[

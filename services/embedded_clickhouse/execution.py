@@ -20,6 +20,8 @@ def open_connection(engine: Engine, ask: Ask, session: Sequence[bytes]) -> Conne
             limits["max_memory_usage"] = str(ask.user.max_memory_usage)
         if ask.user.max_execution_time is not None:
             limits["max_execution_time"] = str(ask.user.max_execution_time)
+        if not ask.user.ddl:
+            limits["allow_ddl"] = "0"  # cannot be set back on the same connection
         if ask.user.readonly:
             limits["readonly"] = "1"
         elif not ask.may_write:
@@ -44,7 +46,7 @@ def _set_all(connection: Connection, values: Mapping[str, str]) -> None:
 
 def run_query(engine: Engine, ask: Ask, session: Sequence[bytes], query: Query) -> Result:
     """Run a statement that brings no data. Raises QueryError."""
-    if query.needs_admin and ask.user.readonly:
+    if query.needs_admin and (ask.user.readonly or not ask.user.ddl):
         raise QueryError(NOT_ALLOWED, f"{ask.user.name}: Not enough privileges")
     connection = open_connection(engine, ask, session)
     try:

@@ -18,6 +18,7 @@ class UserSettings(BaseModel):
         None, description="Environment variable that holds the password; none: no password."
     )
     readonly: bool = Field(False, description="Reads only: no insert, no DDL, no change of settings.")
+    ddl: bool = Field(True, description="May make, change and drop tables and databases; off: rows only.")
     max_memory_usage: int | None = Field(None, gt=0, description="Memory of one query in bytes.")
     max_execution_time: int | None = Field(None, gt=0, description="Time of one query in seconds.")
 

@@ -23,6 +23,7 @@ class User:
     name: str
     password: str
     readonly: bool = False
+    ddl: bool = True
     max_memory_usage: int | None = None
     max_execution_time: int | None = None
 
@@ -41,7 +42,7 @@ def users_of(settings: EmbeddedClickhouseSettings) -> dict[str, User]:
             password = os.environ.get(given.password_env, "")
             if not password:
                 raise SettingsError(f"the password of ClickHouse user {name!r} is in {given.password_env}, not set")
-        users[name] = User(name, password, given.readonly, given.max_memory_usage, given.max_execution_time)
+        users[name] = User(name, password, given.readonly, given.ddl, given.max_memory_usage, given.max_execution_time)
     for user in users.values():
         if not user.password and settings.host not in _LOOPBACK:
             raise SettingsError(

@@ -1,0 +1,1 @@
+"""Logs what Alertmanager says, and writes its configuration from the settings."""
