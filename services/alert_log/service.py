@@ -35,14 +35,16 @@ _notification = msgspec.json.Decoder(Notification).decode
 def tell(log: structlog.stdlib.BoundLogger, alert: Alert) -> None:
     """Log one alert: warning while it fires, info when it is resolved; its other labels follow its summary."""
     labels = {name: value for name, value in sorted(alert.labels.items()) if name not in ("alertname", "job")}
-    write = log.info if alert.status == "resolved" else log.warning
-    write(
-        f"alert_{'resolved' if alert.status == 'resolved' else 'firing'}",
+    told = log.bind(
         name=alert.labels.get("alertname", ""),
         reason=alert.annotations.get("summary", ""),
         value=" ".join(f"{name}={value}" for name, value in labels.items()),
         url=alert.annotations.get("runbook", ""),
     )
+    if alert.status == "resolved":
+        told.info("alert_resolved")
+    else:
+        told.warning("alert_firing")
 
 
 async def serve(settings: AlertLogSettings, context: Context) -> None:

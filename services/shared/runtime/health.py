@@ -13,7 +13,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from schemas.errors import Broken
-from services.shared.runtime import disk
+from services.shared.runtime import metrics as process_metrics
 from services.shared.runtime.settings import Settings
 
 
@@ -50,7 +50,7 @@ async def serve_health(settings: Settings, health: Health, log: structlog.stdlib
         )
 
     async def metrics(_: web.Request) -> web.Response:
-        disk.measure(settings.data_dir)
+        process_metrics.measure_disk(settings.data_dir)
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def status(_: web.Request) -> web.Response:
