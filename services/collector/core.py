@@ -349,6 +349,13 @@ class RestLink:
             self._outbox.keep(self._lanes[subjects.partition(exchange, market, symbol)], frame)
         return frame
 
+    def announce_audit(self, symbol: str, now_us: int) -> None:
+        """Say, in the symbol's partition, that a book is about to be asked for to be compared with ours."""
+        self.number += 1
+        event = SessionEvent(event="auditing", url=self.origin.url, channels={symbol: []})
+        lane = self._lanes[subjects.partition(self.origin.exchange, self.origin.market, symbol)]
+        self._outbox.keep(lane, session_frame(self.origin, self.number, now_us, event))
+
 
 def _seconds(us: int) -> str:
     return f"{us / 1_000_000:.0f}"

@@ -69,7 +69,14 @@ class MarketCollector:
             market, self.rest, self._link, settings.instruments_every_s, self._log, lambda: on_list(self)
         )
         polls = plan.polls(market, settings.channels) if settings.polls else []
-        self._polling = Polling(polls, self.rest, lambda: self._chosen, lambda: outbox.crowded, self._publish)
+        self._polling = Polling(
+            polls,
+            self.rest,
+            lambda: self._chosen,
+            lambda: outbox.crowded,
+            self._publish,
+            self._link.announce_audit,
+        )
         self._universe = universe
         self._chosen: tuple[Instrument, ...] = ()
         self._left_out: dict[str, str] = {}

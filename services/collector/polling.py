@@ -12,7 +12,7 @@ from schemas.control import Priority
 from schemas.records import Instrument
 from services.collector.rest import Rest
 from services.collector.tasks import together
-from services.shared.exchanges.declaration import Poll
+from services.shared.exchanges.declaration import AUDIT, Poll
 from services.shared.runtime.clock import now_us
 from services.shared.runtime.http import Answer
 
@@ -27,6 +27,7 @@ class Polling:
         collected: Callable[[], Sequence[Instrument]],
         crowded: Callable[[], bool],
         publish: Callable[[str, str, str, Answer], None],
+        announce_audit: Callable[[str, int], None],
     ) -> None:
         self._polls = polls
         self._rest = rest
@@ -34,6 +35,8 @@ class Polling:
         self._crowded = crowded
         """Whether there is no room for answers: nothing more is asked for then than must be."""
         self._publish = publish
+        self._announce_audit = announce_audit
+        """Says, before a book is asked for to be compared with ours, that ours is to be kept as it stands then."""
         self._asked: set[tuple[str, str]] = set()
         """Endpoint and symbol of what was asked for and has not come."""
 
@@ -60,6 +63,8 @@ class Polling:
         if key not in self._asked and not self._crowded():
             self._asked.add(key)
             path = path_of(poll, item)
+            if poll.name == AUDIT:
+                self._announce_audit(key[1], now_us())
             self._rest.add(Priority.POLL, path, poll.weight, poll.name, partial(self._answered, key, path), retry=False)
 
     def _answered(self, key: tuple[str, str], path: str, answer: Answer | None) -> None:
