@@ -1,0 +1,124 @@
+"""One series whose gaps are being filled: what is left to ask for, what is on its way to the table, what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from schemas.records import Gap
+from schemas.spans import Spans
+from services.gap_backfill.series import RANKS, Series, keys_of
+from services.shared.exchanges.history import History
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One call to be made: the places from `first` to `last`, of which `wanted` are missing; `count` rows at most."""
+
+    series: Series
+    history: History
+    first: int
+    last: int
+    count: int
+    wanted: Spans
+    gap: Gap
+    """The gap that it is made for; others of the series are served by it in passing."""
+
+    def path(self, symbol: str) -> str:
+        """Return path and query; `symbol` is the exchange's own, percent-encoded."""
+        step = self.history.step_us
+        return self.history.path(symbol, self.first * step, self.last * step, self.count)
+
+
+@dataclass(slots=True)
+class Work:
+    """One gap that is not closed yet."""
+
+    gap: Gap
+    wanted: Spans = field(default_factory=Spans)
+    ripe_at: int | None = None
+    """When it is to be looked at, our clock; None while its bounds are not known."""
+    looked: bool = False
+    """Whether the table was asked for what is there already."""
+    due_at: int = 0
+    """Not to be asked for before, after something went wrong."""
+    attempts: int = 0
+    """Calls made for it."""
+    failures: int = 0
+    """Of these, the last so many brought nothing."""
+    brought: int = 0
+    """Rows of it that were brought from the exchange."""
+    trouble: str = ""
+    """What went wrong last."""
+
+    @property
+    def order(self) -> tuple[int, int, str]:
+        """Return its place among those that wait: by priority, then by when it was found."""
+        return RANKS[self.gap.priority], self.gap.detection_time, self.gap.gap_id
+
+
+class Filling:
+    """The open gaps of one series."""
+
+    def __init__(self, series: Series, history: History) -> None:
+        self.series = series
+        self.history = history
+        self.works: dict[str, Work] = {}
+        self.there = Spans()
+        """Places whose rows are in the table, within the gaps."""
+        self.answered = Spans()
+        """Places that an answer has told of."""
+        self.pending = Spans()
+        """Places whose rows were published and are not in the table yet."""
+        self.refused = Spans()
+        """Places that the exchange does not serve, or not in a readable form: given up."""
+        self.sequence = 0
+        """The RAW sequence of the last frame of this series that was published, by whomever."""
+        self.resumed = False
+        """Whether it was looked up what an earlier process had published."""
+        self.look_at: int | None = None
+        """When the table is to be asked, our clock."""
+        self.looks = 0
+        """How often it was asked since anything was published."""
+
+    def left(self, work: Work) -> Spans:
+        """Return what of a gap is still to be asked for."""
+        return work.wanted - self.there - self.answered - self.refused
+
+    def done(self, work: Work) -> bool:
+        """Whether everything of a gap has come to its end."""
+        return work.looked and not self.left(work) and not work.wanted & self.pending
+
+    def page(self, now: int) -> Page | None:
+        """Return the next call, for the gap that matters most."""
+        for work in sorted(self.works.values(), key=lambda work: work.order):
+            if not work.looked or work.due_at > now:
+                continue
+            left = self.left(work)
+            if left:
+                return self._page(work, left, now)
+        return None
+
+    def _page(self, work: Work, left: Spans, now: int) -> Page:
+        first = left.first
+        if self.history.keyed == "time":
+            last = left.pairs[0][1]
+            return Page(self.series, self.history, first, last, self.history.most, left.within(first, last), work.gap)
+        asked = left
+        for other in self.works.values():
+            if other is not work and other.looked and other.due_at <= now:
+                asked = asked | self.left(other)
+        wanted = asked.within(first, first + self.history.most - 1)
+        last = wanted.last
+        return Page(self.series, self.history, first, last, last - first + 1, wanted, work.gap)
+
+    def touched(self, wanted: Spans) -> Iterable[Work]:
+        """Return the gaps that a page serves."""
+        return [work for work in self.works.values() if work.wanted & wanted]
+
+    def lookup(self) -> tuple[int, int] | None:
+        """Return the first and last key about which the table is to be asked: of everything that is not closed."""
+        keys = [keys_of(work.wanted, self.history) for work in self.works.values() if work.wanted]
+        if not keys:
+            return None
+        return min(spans.first for spans in keys), max(spans.last for spans in keys)

@@ -1,0 +1,40 @@
+"""Whether a frame has come to its end: through the normaliser, and what was made of it through the storage-batcher."""
+
+from __future__ import annotations
+
+import msgspec
+
+from schemas import streams, subjects
+from services.gap_backfill.series import Series, table_of
+from services.shared.runtime.bus import Bus
+
+
+class _Checkpoint(msgspec.Struct):
+    raw_sequence: int
+
+
+class _Slice(msgspec.Struct):
+    table: str
+    state: str
+    first: int
+    last: int
+
+
+_checkpoint = msgspec.json.Decoder(_Checkpoint).decode
+_slice = msgspec.json.Decoder(_Slice).decode
+
+
+async def through(bus: Bus, series: Series, raw_sequence: int) -> bool:
+    """Return whether every row of a series' frame, and of those before it, is in its table or refused. Raises Busy."""
+    part = subjects.partition(series.exchange, series.market, series.symbol)
+    checkpoint = await bus.last_of(streams.MD, subjects.checkpoint(part))
+    if checkpoint is None or _checkpoint(checkpoint.body).raw_sequence < raw_sequence:
+        return False
+    table = table_of(series.kind)
+    slices = [_slice(value) for value in (await bus.values(streams.BATCHES)).values()]
+    stored = [item.last if item.state == "stored" else item.first - 1 for item in slices if item.table == table.name]
+    if not stored:
+        return False
+    # The records stand before the checkpoint that says so.
+    unstored = await bus.next_of(streams.MD, table.subject, min(stored) + 1)
+    return unstored is None or unstored > checkpoint.sequence
