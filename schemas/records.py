@@ -296,7 +296,7 @@ class Connection(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False
     reason: str | None = None
 
 
-class ClockOffset(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class ClockOffset(Sequenced, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """How far an exchange's clock is from a collector's own, in microseconds; positive where the exchange is ahead.
 
     One record per answer to "what time is it". `offset_us` is that of the answer with the least `round_trip_us` among

@@ -7,6 +7,7 @@ CREATE TABLE IF NOT EXISTS tapeline.clock_offsets
     timestamp_source LowCardinality(String) CODEC(ZSTD(1)),
     received_at      DateTime64(6, 'UTC') CODEC(Delta, ZSTD(1)),
     source           LowCardinality(String) CODEC(ZSTD(1)),
+    stream_sequence  Nullable(Int64) CODEC(Delta, ZSTD(1)),
     collector        LowCardinality(String) CODEC(ZSTD(1)),
     offset_us        Int64 CODEC(Delta, ZSTD(1)),
     round_trip_us    Int64 CODEC(Delta, ZSTD(1)),
