@@ -26,7 +26,6 @@ class Priority(StrEnum):
     """One book's fresh snapshot after a break."""
     STARTUP = "startup"
     """The snapshots that follow a first subscription."""
-    SNAPSHOT = "startup"
     URGENT = "urgent"
     """What everything else waits for (instrument lists), and gaps that are being looked at."""
     POLL = "poll"
@@ -59,13 +58,14 @@ class BudgetRequest(msgspec.Struct, frozen=True):
 
 
 class BudgetGrant(msgspec.Struct, frozen=True):
-    """The answer. `error` says why not: the time is over (ask again), or the request is one that never can be granted.
+    """The answer. `error` says why not; `again`, whether the same request may be granted when it is made again.
 
     A grant is for one request, to be sent at once. It counts as sent until its report comes, or for a minute.
     """
 
     granted: bool
     error: str | None = None
+    again: bool = False
 
 
 class BudgetReport(msgspec.Struct, frozen=True):

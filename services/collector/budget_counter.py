@@ -87,7 +87,7 @@ class BudgetCounter:
 
         def too_late() -> None:
             keeper.end(ask)
-            self._soon(message, f"no room within {wanted.wait_s:g} s: ask again")
+            self._soon(message, f"no room within {wanted.wait_s:g} s", again=True)
 
         try:
             ask = keeper.pool.add(wanted.priority, wanted.endpoint, wanted.weight, granted)
@@ -97,14 +97,14 @@ class BudgetCounter:
         late = asyncio.get_running_loop().call_later(wanted.wait_s, too_late)
         keeper.look()
 
-    def _soon(self, message: Msg, error: str | None) -> None:
-        task = asyncio.ensure_future(self._answer(message, error))
+    def _soon(self, message: Msg, error: str | None, *, again: bool = False) -> None:
+        task = asyncio.ensure_future(self._answer(message, error, again=again))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _answer(self, message: Msg, error: str | None) -> None:
+    async def _answer(self, message: Msg, error: str | None, *, again: bool = False) -> None:
         try:
-            await message.respond(control.encode(BudgetGrant(granted=error is None, error=error)))
+            await message.respond(control.encode(BudgetGrant(granted=error is None, error=error, again=again)))
         except (nats.errors.Error, OSError) as failure:
             self._log.warning("budget_answer_failed", error=f"{type(failure).__name__}: {failure}")
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 
 import structlog
 
+from services.collector.budget_keeper import Leave
 from services.collector.instruments import Instruments
 from services.collector.rest import Rest
 from services.collector.settings import CollectorSettings
@@ -25,13 +26,14 @@ class Consulted:
         market: Market,
         settings: CollectorSettings,
         http: Http,
+        budget: Leave,
         log: structlog.stdlib.BoundLogger,
         on_list: Callable[[Consulted], None],
     ) -> None:
         self.market = market
         log = log.bind(exchange=market.exchange, market=market.market)
         url = settings.rest_urls.get(f"{market.exchange}.{market.market}", market.rest_url)
-        self._rest = Rest(market, url, http, settings.request_share, log)
+        self._rest = Rest(market, url, http, budget, log)
         self.instruments = Instruments(
             market, self._rest, None, settings.instruments_every_s, log, lambda: on_list(self)
         )

@@ -15,7 +15,7 @@ from schemas.errors import Busy
 from services.collector import metrics
 from services.collector.core import Link, Need, Topic, WatchRules
 from services.collector.outbox import Origin, Outbox
-from services.collector.pacing import Budget
+from services.collector.pacing import Paced
 from services.collector.pool import Slot
 from services.collector.settings import CollectorSettings
 from services.collector.talk import Talk
@@ -38,7 +38,7 @@ class Wiring:
     outbox: Outbox
     log: structlog.stdlib.BoundLogger
     source: random.Random
-    connects: Budget
+    connects: Paced
     """Of connection attempts, per exchange."""
     on_subscribed: Callable[[list[Topic], bool], None]
     """Told of each confirmed subscription; the second argument says that another connection covers it until now."""

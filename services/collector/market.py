@@ -13,12 +13,14 @@ import structlog
 from schemas.control import Priority
 from schemas.records import Instrument
 from services.collector import metrics, plan
+from services.collector.budget_keeper import Leave
+from services.collector.clock import ClockWatch
 from services.collector.core import RestLink, Topic
 from services.collector.feeds import Feeds
 from services.collector.instruments import Instruments
 from services.collector.line import Wiring
 from services.collector.outbox import Origin, Outbox
-from services.collector.pacing import Budget
+from services.collector.pacing import Paced
 from services.collector.polling import Polling, path_of
 from services.collector.rest import Request, Rest
 from services.collector.settings import CollectorSettings
@@ -49,7 +51,8 @@ class MarketCollector:
         outbox: Outbox,
         http: Http,
         log: structlog.stdlib.BoundLogger,
-        connects: Budget,
+        connects: Paced,
+        budget: Leave,
         on_change: Callable[[], None],
         universe: Universe,
         on_list: Callable[[MarketCollector], None],
@@ -62,7 +65,7 @@ class MarketCollector:
         self._log = log.bind(exchange=market.exchange, market=market.market)
         self._source = random.Random()
         rest_url = settings.rest_urls.get(key, market.rest_url)
-        self.rest = Rest(market, rest_url, http, settings.request_share, self._log)
+        self.rest = Rest(market, rest_url, http, budget, self._log)
         name = f"{settings.name}.{now_us() // 1000:x}.rest-{market.exchange}-{market.market}"
         self._link = RestLink(Origin(market.exchange, market.market, settings.name, name, rest_url), outbox)
         self.instruments = Instruments(
@@ -77,6 +80,7 @@ class MarketCollector:
             self._publish,
             self._link.announce_audit,
         )
+        self._clock = ClockWatch(market, self.rest, settings.clock_every_s, self._publish, self._log)
         self._universe = universe
         self._chosen: tuple[Instrument, ...] = ()
         self._left_out: dict[str, str] = {}
@@ -133,7 +137,12 @@ class MarketCollector:
         stopped = asyncio.ensure_future(stop.wait())
         helpers = [
             asyncio.create_task(work)
-            for work in (self.rest.run(self._source), self.instruments.run(self._source), self._poll())
+            for work in (
+                self.rest.run(self._source),
+                self.instruments.run(self._source),
+                self._poll(),
+                self._clock.run(),
+            )
         ]
         try:
             done, _ = await asyncio.wait({stopped, feeding, *helpers}, return_when=asyncio.FIRST_COMPLETED)

@@ -20,6 +20,9 @@ REQUESTS_SENT = Counter("collector_requests_sent", "REST requests sent.", ["exch
 REQUESTS_FAILED = Counter(
     "collector_requests_failed", "REST requests without a usable answer.", ["exchange", "market", "name"]
 )
+CLOCK_OFFSET = Gauge(
+    "collector_clock_offset_seconds", "The exchange's clock less ours, as best known.", ["exchange", "market"]
+)
 BUDGET_WAITING = Gauge("collector_budget_waiting", "Requests that wait for leave.", ["exchange", "pool"])
 BUDGET_USED = Gauge(
     "collector_budget_used_ratio",

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import random
 from collections import deque
+from typing import Protocol
+
+from services.shared.exchanges.declaration import Limits
+
+SECOND_US = 1_000_000
 
 
 class Budget:
@@ -67,6 +72,40 @@ class Budget:
             self._sum -= spent.popleft()[1]
         if not spent:
             self._sum = 0.0
+
+
+class Paced(Protocol):
+    """What must be waited for before something is done: one budget, or several at once."""
+
+    def wait_us(self, weight: float, now_us: int) -> int:
+        """Return how long to wait until `weight` may be spent; 0 means now."""
+
+    def spend(self, weight: float, now_us: int) -> None:
+        """Count what is spent now."""
+
+
+class Pace:
+    """Several budgets that all must have room: so many a second, and so many an hour."""
+
+    def __init__(self, *budgets: Budget) -> None:
+        self._budgets = budgets
+
+    def wait_us(self, weight: float, now_us: int) -> int:
+        """Return how long to wait until `weight` may be spent; 0 means now."""
+        return max(budget.wait_us(weight, now_us) for budget in self._budgets)
+
+    def spend(self, weight: float, now_us: int) -> None:
+        """Count what is spent now."""
+        for budget in self._budgets:
+            budget.spend(weight, now_us)
+
+
+def connects_pace(limits: Limits, share: float) -> Pace:
+    """Return the pace of connection attempts from one address."""
+    rates = [(limits.connects_per_5_min, 300)]
+    if limits.connects_per_s is not None:
+        rates.append((limits.connects_per_s, 1))
+    return Pace(*(Budget(max(1.0, units * share), window_s * SECOND_US) for units, window_s in rates))
 
 
 class Backoff:

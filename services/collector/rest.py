@@ -12,7 +12,7 @@ import structlog
 from schemas.control import Priority
 from schemas.errors import Busy
 from services.collector import metrics
-from services.collector.budget_keeper import Keeper, Leave
+from services.collector.budget_keeper import Leave
 from services.collector.pacing import Backoff
 from services.shared.exchanges.declaration import Market
 from services.shared.runtime.clock import now_us
@@ -43,12 +43,12 @@ class Rest:
     """Works the requests of one market off, as the budget gives leave."""
 
     def __init__(
-        self, market: Market, base_url: str, http: Http, budget: Leave | float, log: structlog.stdlib.BoundLogger
+        self, market: Market, base_url: str, http: Http, budget: Leave, log: structlog.stdlib.BoundLogger
     ) -> None:
         self._market = market
         self._base = base_url.rstrip("/")
         self._http = http
-        self._budget = Keeper(market.exchange, market.rest, budget) if isinstance(budget, float) else budget
+        self._budget = budget
         self._log = log
         self._source = random.Random()
         self._tasks: set[asyncio.Task[None]] = set()

@@ -10,10 +10,11 @@ from nats.aio.msg import Msg
 
 from schemas import streams, subjects
 from schemas.errors import Busy, SettingsError
+from services.collector.budgets import Budgets
 from services.collector.consulted import Consulted, consulted
 from services.collector.market import MarketCollector
 from services.collector.outbox import Outbox
-from services.collector.pacing import Budget
+from services.collector.pacing import Pace, connects_pace
 from services.collector.publisher import Publisher
 from services.collector.settings import CollectorSettings
 from services.collector.spool import Spool
@@ -25,7 +26,6 @@ from services.shared.runtime.http import Http
 from services.shared.runtime.ring import Ring, oldest_unread_of_raw
 from services.shared.runtime.run import Context
 
-_FIVE_MINUTES_US = 300_000_000
 _COUNT_EVERY_S = 1.0
 
 
@@ -70,6 +70,7 @@ class Collector:
         self._unmatched: set[Pattern] = set()
         self._wake = asyncio.Event()
         self._outbox = Outbox(settings.memory_bytes, self._wake.set)
+        self._budgets = Budgets([*self._picked, *self._consulted], settings, context.log)
         self._collectors: list[MarketCollector] = []
         self._readers: list[Consulted] = []
 
@@ -84,10 +85,9 @@ class Collector:
                 context.log.info("spool_found", frames=spool.frames, bytes=spool.bytes)
             publisher = Publisher(self._outbox, spool, self._wake, settings.gather_s)
             async with Http(settings.request_timeout_s) as http:
-                connects: dict[str, Budget] = {}
+                connects: dict[str, Pace] = {}
                 for market in self._picked:
-                    limit = market.limits.connects_per_5_min * settings.request_share
-                    budget = connects.setdefault(market.exchange, Budget(limit, _FIVE_MINUTES_US))
+                    pace = connects_pace(market.limits, settings.request_share)
                     self._collectors.append(
                         MarketCollector(
                             market,
@@ -95,14 +95,16 @@ class Collector:
                             self._outbox,
                             http,
                             context.log,
-                            budget,
+                            connects.setdefault(market.exchange, pace),
+                            self._budgets.of(market),
                             self._changed,
                             self._universe,
                             self._listed,
                         )
                     )
                 self._readers = [
-                    Consulted(market, settings, http, context.log, self._listed) for market in self._consulted
+                    Consulted(market, settings, http, self._budgets.of(market), context.log, self._listed)
+                    for market in self._consulted
                 ]
                 context.health.status = lambda: self._status(publisher, spool)
                 await self._collect(publisher)
@@ -153,6 +155,7 @@ class Collector:
             await connected.respond(subjects.resync_filter(market.exchange, market.market), _resync_handler(item))
         publisher.ring = Ring(connected, streams.RAW, oldest_unread_of_raw, self._settings.ring_check_s, context.log)
         publisher.bus = connected
+        await self._budgets.open(connected)
 
     def _changed(self) -> None:
         self._context.health.set_ready(all(item.ready for item in self._collectors))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -88,6 +88,14 @@ class CollectorSettings(Settings):
     )
 
     instruments_every_s: float = Field(300.0, gt=0, description="Seconds between readings of the instrument lists.")
+    clock_every_s: float = Field(
+        60.0, ge=0, description="Seconds between questions for an exchange's time of day; 0: it is not asked."
+    )
+    budget: Literal["own", "ask"] = Field(
+        "own",
+        description="Whether this collector keeps the request budgets of its exchanges, or asks the one that does: one "
+        "collector of an exchange keeps its budget for an address.",
+    )
     request_share: float = Field(0.8, gt=0, le=1, description="Share of an exchange's own limits that is used.")
     request_timeout_s: float = Field(10.0, gt=0, description="Seconds within which a REST request must be answered.")
     polls: bool = Field(True, description="Whether REST statistics (open interest, ratios, ...) are polled.")

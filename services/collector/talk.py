@@ -42,7 +42,10 @@ class Talk:
         self._link = link
         self._socket = socket
         self._log = log
-        self._messages = Budget(market.limits.messages_per_s * settings.request_share, SECOND_US)
+        limits, share = market.limits, settings.request_share
+        self._messages = Budget(limits.messages_per_s * share, SECOND_US)
+        hourly = limits.subscriptions_per_hour
+        self._subscriptions = Budget(hourly * share, 3_600 * SECOND_US) if hourly is not None else None
         self._ids = itertools.count(1)
         self._questions = Questions()
         self._answers: dict[int, asyncio.Future[None]] = {}
@@ -183,6 +186,13 @@ class Talk:
             await asyncio.sleep(wait / SECOND_US)
         self._messages.spend(1, monotonic_us())
 
+    def _count_subscription(self) -> None:
+        """Count a message about streams. Raises Busy when this connection may send no more: another one may."""
+        if self._subscriptions is not None:
+            if self._subscriptions.wait_us(1, monotonic_us()):
+                raise Busy("the connection has sent all the subscription messages that it may in an hour")
+            self._subscriptions.spend(1, monotonic_us())
+
     async def _answer(self, message: bytes) -> None:
         with suppress(Busy):  # the reader sees the end itself
             await self._socket.send(message)
@@ -192,6 +202,7 @@ class Talk:
     ) -> Question:
         """Send a message and wait for its answer, or the answers to each of its streams."""
         what = "a subscription" if subscribing else "the end of a subscription"
+        self._count_subscription()
         async with self._sending:
             await self._wait_for_room()
             number = next(self._ids)

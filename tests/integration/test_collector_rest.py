@@ -16,6 +16,7 @@ import pytest
 from aiohttp import WSMsgType, web
 
 from schemas.frames import RawFrame, unpack
+from services.collector.budget_keeper import Keeper, keepers
 from services.collector.market import MarketCollector
 from services.collector.outbox import Outbox
 from services.collector.pacing import Budget
@@ -24,6 +25,7 @@ from services.collector.settings import CollectorSettings
 from services.shared.exchanges.binance_perp import BINANCE_PERP
 from services.shared.exchanges.declaration import Market, Poll
 from services.shared.runtime import logs
+from services.shared.runtime.clock import monotonic_us
 from services.shared.runtime.http import Http
 
 
@@ -82,7 +84,8 @@ async def exchange() -> AsyncIterator[Exchange]:
 
 
 class Rig:
-    def __init__(self, market: MarketCollector, outbox: Outbox) -> None:
+    def __init__(self, market: MarketCollector, outbox: Outbox, budget: Keeper) -> None:
+        self.budget = budget
         self.market = market
         self._outbox = outbox
         self._frames: list[RawFrame] = []
@@ -107,7 +110,7 @@ async def collecting(
         data_dir=data_dir,
         ws_urls={"binance.perp": f"ws://{exchange.base}"},
         rest_urls={"binance.perp": f"http://{exchange.base}"},
-        **{"universe": "all-usdt-perpetuals", "channels": ("depth",), **values},
+        **{"universe": "all-usdt-perpetuals", "channels": ("depth",), "clock_every_s": 0, **values},
     )
     outbox = Outbox(10**9, lambda: None)
     stop = asyncio.Event()
@@ -119,11 +122,13 @@ async def collecting(
             universe.learn((declared.exchange, declared.market), reader.instruments.listing)
             reader.plan()
 
-        budget = Budget(100, 10**9)
-        market = MarketCollector(declared, settings, outbox, http, log, budget, lambda: None, universe, listed)
+        budget = keepers([declared], 0.8)["binance", "perp"]
+        market = MarketCollector(
+            declared, settings, outbox, http, log, Budget(100, 10**9), budget, lambda: None, universe, listed
+        )
         task = asyncio.create_task(market.run(stop))
         try:
-            yield Rig(market, outbox)
+            yield Rig(market, outbox, budget)
         finally:
             stop.set()
             await task
@@ -190,10 +195,12 @@ async def test_a_ban_pauses_everything_for_as_long_as_it_says(exchange: Exchange
     )
     exchange.answers = {INFO: [banned]}
     async with collecting(exchange, tmp_path) as rig:
-        await rig.until(lambda: len(rig.market.rest.requests) == 1 and len(exchange.asked) == 1)
-        budget = rig.market.rest.requests.budget
-        assert 599_000_000 < budget.paused_until_us - budget._spent[-1][0] < 601_000_000
-        assert isinstance(rig.market.rest.requests.take(budget.paused_until_us - 1), int)
+        await rig.until(lambda: rig.budget.pool.paused_until_us > 0)
+        pool = rig.budget.pool
+        assert 590_000_000 < pool.paused_until_us - monotonic_us() <= 600_000_000
+        await rig.until(lambda: pool.waiting == 1)
+        assert pool.take(pool.paused_until_us - 1) == 1
+        assert pool.used(monotonic_us())["weight"] >= 1, "the exchange says that others have used it all"
     assert exchange.asked == [INFO]
     assert rig.frames("instruments") == []
 

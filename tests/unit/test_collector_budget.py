@@ -146,7 +146,7 @@ def test_a_heavy_one_keeps_its_room_free_of_light_ones_behind_it() -> None:
     assert pool.take(0) is first
     pool.done(first, 0)
     heavy = ask(pool, Priority.STARTUP, "/plain", 20)
-    light, other = ask(pool, Priority.POLL, "/plain", 1), ask(pool, Priority.POLL, "/free/a")
+    light, other = ask(pool, Priority.POLL, "/own", 1), ask(pool, Priority.POLL, "/free/a")
     assert pool.take(1) is other, "it costs other room"
     assert pool.take(1) == 10 * SECOND_US - 1
     assert pool.take(10 * SECOND_US) is heavy

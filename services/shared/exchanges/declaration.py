@@ -27,7 +27,8 @@ class Limits:
     messages_per_s: float
     connects_per_5_min: int
     lifetime_s: float
-    messages_per_hour: int | None = None
+    subscriptions_per_hour: int | None = None
+    """Messages that ask for streams or end them, on one connection."""
     connects_per_s: int | None = None
 
 

@@ -30,7 +30,7 @@ LIMITS = Limits(
     messages_per_s=3,
     connects_per_5_min=300,
     lifetime_s=7 * 24 * 3_600,
-    messages_per_hour=480,
+    subscriptions_per_hour=480,
     connects_per_s=3,
 )
 """OKX documents 480 subscription requests an hour and connection (hence many streams a message), 64 KB a request,
