@@ -101,6 +101,12 @@ def storage_batcher(context: typer.Context) -> None:
     _service(context, "storage_batcher")
 
 
+@app.command("gap-backfill", context_settings=PASS_ON)
+def gap_backfill(context: typer.Context) -> None:
+    """Refill what is missing: gap.> and the tables' holes to the exchanges' history and back to raw.>."""
+    _service(context, "gap_backfill")
+
+
 @app.command("exchange-simulator", context_settings=PASS_ON)
 def exchange_simulator(context: typer.Context) -> None:
     """Serve simulated exchanges on loopback: recorded sessions or generated markets."""

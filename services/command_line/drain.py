@@ -40,6 +40,8 @@ async def _look(machine: Machine) -> tuple[object, ...] | None:
     normaliser = await machine.status("normaliser")
     if normaliser["pending_messages"]:
         return None
+    if (await machine.status("gap-backfill"))["gaps_busy"]:
+        return None
     batcher = await machine.status("storage-batcher")
     if batcher["pending_messages"] or batcher["pending_rows"]:
         return None

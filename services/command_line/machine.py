@@ -22,7 +22,7 @@ from services.shared.runtime.bus import Bus, connect
 from services.shared.runtime.migrations import migrate
 from services.shared.runtime.warehouse import Warehouse
 
-SERVICES = ("collector", "normaliser", "storage-batcher")
+SERVICES = ("collector", "gap-backfill", "normaliser", "storage-batcher")
 """The services, in the order of the data; they are started last to first and ended first to last."""
 
 DEFAULT_EXCHANGES = ("binance",)
@@ -82,11 +82,11 @@ class Machine:
         # A recording is years old: with retention on, ClickHouse would drop its rows as they come.
         lines = await migrate(self.warehouse, retention=self.settings.replay is None)
         self.log.info("tables_migrated", count=len(lines))
-        extra: dict[str, str] = {}
+        extra: dict[str, dict[str, str]] = {}
         if self._simulated:
             extra = await self._start_simulator()
         for service in reversed(SERVICES):
-            await self._start_service(service, extra if service == "collector" else {})
+            await self._start_service(service, extra.get(service, {}))
 
     def _server_settings(self) -> PipelineSettings:
         update = {"nats_url": self.pipeline.nats_url, "clickhouse_url": self.pipeline.clickhouse_url}
@@ -123,8 +123,8 @@ class Machine:
         await self._python("clickhouse", "embedded_clickhouse", environment)
         await self._wait_for(f"{self.pipeline.clickhouse_url}/ping", "clickhouse")
 
-    async def _start_simulator(self) -> dict[str, str]:
-        """Start the simulated exchanges; return what the collector must know to find them."""
+    async def _start_simulator(self) -> dict[str, dict[str, str]]:
+        """Start the simulated exchanges; return what each service that calls them must know to find them."""
         prefix = "TAPELINE_EXCHANGE_SIMULATOR_"
         environment = {
             f"{prefix}PORT": str(self._ports["simulator"]),
@@ -145,19 +145,25 @@ class Machine:
         names = {f"{item['exchange']}.{item['market']}": item for item in markets}
         if not names:
             raise Broken("the simulator has no market to offer: see its log lines above")
-        return {
+        rest_urls = orjson.dumps({name: item["rest_url"] for name, item in names.items()}).decode()
+        collector = {
             "TAPELINE_COLLECTOR_EXCHANGES": ",".join(sorted({item["exchange"] for item in markets})),
             "TAPELINE_COLLECTOR_MARKETS": ",".join(sorted({item["market"] for item in markets})),
             # A recording holds no answers to polls.
             "TAPELINE_COLLECTOR_POLLS": str(self.settings.replay is None).lower(),
             "TAPELINE_COLLECTOR_WS_URLS": orjson.dumps({name: item["ws_url"] for name, item in names.items()}).decode(),
-            "TAPELINE_COLLECTOR_REST_URLS": orjson.dumps(
-                {name: item["rest_url"] for name, item in names.items()}
-            ).decode(),
+            "TAPELINE_COLLECTOR_REST_URLS": rest_urls,
             "TAPELINE_COLLECTOR_SYMBOLS": ",".join(
                 f"{name}:{symbol}" for name, item in names.items() for symbol in item["symbols"]
             ),
         }
+        gap_backfill = {
+            "TAPELINE_GAP_BACKFILL_EXCHANGES": collector["TAPELINE_COLLECTOR_EXCHANGES"],
+            # A recording serves no past, and its time is long ago.
+            "TAPELINE_GAP_BACKFILL_HISTORY": str(self.settings.replay is None).lower(),
+            "TAPELINE_GAP_BACKFILL_REST_URLS": rest_urls,
+        }
+        return {"collector": collector, "gap-backfill": gap_backfill}
 
     async def _start_service(self, service: str, extra: dict[str, str]) -> None:
         environment = {
@@ -242,7 +248,7 @@ class Machine:
         for service in SERVICES:
             if service not in self.children:
                 continue
-            if service != "collector":
+            if service not in ("collector", "gap-backfill"):
                 clean &= await self.drained(service)
             clean &= await self.end_service(service)
         if self.warehouse is not None:

@@ -228,7 +228,7 @@ class Runner:
                     self._log.debug("gap_closed", symbol=gap.symbol, kind=gap.kind, status=gap.status)
 
     def _history(self, exchange: str, market: str, kind: str, interval: str | None) -> History | None:
-        history = history_of(exchange, market, kind, interval)
+        history = history_of(exchange, market, kind, interval) if self._settings.history else None
         return history and replace(history, most=min(history.most, self._settings.call_rows))
 
     def _listing(self, exchange: str, market: str) -> Listing:
@@ -257,6 +257,8 @@ class Runner:
 
     async def scan(self) -> None:
         """Look for missing rows between those that the tables hold, as far back as is set."""
+        if not self._settings.history:
+            return
         known = self.core.known()
         found = 0
         for (exchange, market), histories in HISTORIES.items():

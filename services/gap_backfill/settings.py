@@ -19,6 +19,7 @@ class GapBackfillSettings(Settings):
 
     name: str = Field("gap-backfill", min_length=1, description="What its answers on raw.> are called by.")
     exchanges: Names = Field((), description="Exchanges whose past may be asked for; none named: all.")
+    history: bool = Field(True, description="Whether exchanges are asked at all; if not, gaps are only kept on record.")
     rest_urls: dict[str, str] = Field({}, description="REST base address per market, instead of the exchange's.")
 
     urgent_h: float = Field(1.0, gt=0, description="A gap that is younger than so many hours is urgent.")
