@@ -55,11 +55,11 @@ class _Endpoint:
     """The requests to one endpoint: they cost the same counters, so the first of them goes before the others."""
 
     counters: list[_Counter]
-    heap: list[tuple[tuple[int, int], Ask]] = field(default_factory=list)
+    heap: list[tuple[tuple[int, int], int, Ask]] = field(default_factory=list)
 
     def first(self) -> Ask | None:
         while self.heap:
-            ask = self.heap[0][1]
+            ask = self.heap[0][2]
             if ask.state == "waiting":
                 return ask
             heapq.heappop(self.heap)
@@ -98,7 +98,7 @@ class Pool:
                     f"in {counter.rate.window_s:g} s"
                 )
         ask = Ask(priority, endpoint, weight, self.next_order() if order is None else order, granted)
-        heapq.heappush(found.heap, (ask.place, ask))
+        heapq.heappush(found.heap, (ask.place, id(ask), ask))
         self.waiting += 1
         return ask
 

@@ -19,6 +19,7 @@ from schemas.errors import BadFrame, UnknownSymbol
 from schemas.frames import RawFrame
 from services.normaliser.backfill import Backfills
 from services.normaliser.book_lane import BookLane
+from services.normaliser.clock_lane import make_poll_lane
 from services.normaliser.desk import CoreOptions, Counters, Desk, LaneKey, Output, Resync
 from services.normaliser.lane import Lane
 from services.normaliser.lanes import make_lane
@@ -216,7 +217,7 @@ class PartitionCore:
         unit = self._unit(frame.exchange, frame.market, frame.symbol)
         lane = unit.polls.get(poll.name)
         if lane is None:
-            lane = unit.polls[poll.name] = PollLane(self._desk, frame.symbol)
+            lane = unit.polls[poll.name] = make_poll_lane(self._desk, frame.symbol, poll.name)
         if self._raw_sequence <= unit.seen:
             return
         if not lane.fresh(frame):
@@ -437,6 +438,6 @@ class PartitionCore:
             if name in market.channels:
                 load_lane(self._lane(market, saved.symbol, market.channels[name]), lane)
         for name, poll in saved.polls.items():
-            unit.polls[name] = PollLane(self._desk, saved.symbol)
+            unit.polls[name] = make_poll_lane(self._desk, saved.symbol, name)
             load_poll(unit.polls[name], poll)
         self._backfills.load(unit.name, saved.backfills)

@@ -15,12 +15,14 @@ from services.normaliser.backfill import SavedBackfill
 from services.normaliser.book import Book, SavedBook
 from services.normaliser.book_lane import BookLane
 from services.normaliser.candle_lane import CandleLane
+from services.normaliser.clock_lane import ClockLane
 from services.normaliser.gaps import Hole
 from services.normaliser.lane import Lane, Link
 from services.normaliser.poll_lane import PollLane
 from services.normaliser.stream_book_lane import BookStart
 from services.normaliser.value_lane import Key, ValueLane
 from services.shared.exchanges.declaration import BookSnapshot
+from services.shared.exchanges.server_time import Sample
 
 
 class SavedLink(msgspec.Struct):
@@ -96,6 +98,8 @@ class SavedPoll(msgspec.Struct):
 
     numbers: dict[str, int]
     last: dict[str, int]
+    clocks: dict[str, list[Sample]] = {}
+    """What a `ClockLane` has beyond it."""
 
 
 class SavedUnit(msgspec.Struct):
@@ -167,12 +171,15 @@ def unpack_listing(listing: bytes) -> list[records.Instrument]:
 
 def dump_poll(lane: PollLane) -> SavedPoll:
     """Return a polled lane's state."""
-    return SavedPoll(dict(lane.numbers), dict(lane.last))
+    clocks = dict(lane.recent) if isinstance(lane, ClockLane) else {}
+    return SavedPoll(dict(lane.numbers), dict(lane.last), clocks)
 
 
 def load_poll(lane: PollLane, saved: SavedPoll) -> None:
     """Give a new polled lane its saved state."""
     lane.numbers, lane.last = saved.numbers, saved.last
+    if isinstance(lane, ClockLane):
+        lane.recent = saved.clocks
 
 
 def dump_lane(lane: Lane) -> SavedLane:

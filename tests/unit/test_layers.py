@@ -40,6 +40,7 @@ def pure_modules(folder: str) -> tuple[str, ...]:
             "numbered_lanes",
             "poll_lane",
             "candle_lane",
+            "clock_lane",
             "value_lane",
             "lanes",
             "windows",
@@ -50,7 +51,7 @@ def pure_modules(folder: str) -> tuple[str, ...]:
             "listings",
             "saving",
         ),
-        "collector": ("core", "outbox", "plan", "pool", "questions", "universe"),
+        "collector": ("budget", "core", "outbox", "plan", "pool", "questions", "universe"),
         "storage_batcher": ("core", "entry", "isolation"),
     }
     return pure.get(folder, ())
