@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from urllib.parse import quote
 
 import msgspec
@@ -19,6 +19,7 @@ from services.gap_backfill.core import BackfillCore
 from services.gap_backfill.filling import Page
 from services.gap_backfill.series import Priority, keys_of
 from services.gap_backfill.settings import GapBackfillSettings
+from services.gap_backfill.stock import Listings
 from services.shared.exchanges.declaration import Listing, Market
 from services.shared.runtime.bus import EXPECTED_SUBJECT_SEQUENCE, Bus, Outgoing
 from services.shared.runtime.clock import now_us
@@ -53,7 +54,7 @@ class Asker:
         http: Http,
         settings: GapBackfillSettings,
         origin: Origin,
-        listing: Callable[[str, str], Listing],
+        listings: Listings,
         log: structlog.stdlib.BoundLogger,
     ) -> None:
         self.calls = 0
@@ -67,7 +68,7 @@ class Asker:
         self._http = http
         self._settings = settings
         self._origin = origin
-        self._listing = listing
+        self._listings = listings
         self._log = log.bind(exchange=exchange)
 
     async def run(self) -> None:
@@ -89,7 +90,8 @@ class Asker:
 
     async def _ask(self, page: Page) -> None:
         market = self._markets[page.series.market]
-        item = self._listing(*page.series[:2]).by_symbol.get(page.series.symbol)
+        listing = await self._listings.of(page.series.exchange, page.series.market, page.series.symbol)
+        item = listing.by_symbol.get(page.series.symbol)
         if item is None:
             self._core.failed(page, f"{page.series.symbol} is on no instrument list", now_us(), passing=True)
             return
@@ -113,7 +115,7 @@ class Asker:
             pause_us = round((outcome.pause_s or 0) * SECOND_US)
             self._fail(page, outcome.error, passing=outcome.again, pause_us=pause_us)
             return
-        await self._take(page, path, answer)
+        await self._take(page, path, answer, listing)
 
     def _fail(self, page: Page, why: str, *, passing: bool, pause_us: int = 0) -> None:
         metrics.FAILED.labels(self._exchange, page.series.market, page.history.name).inc()
@@ -147,7 +149,7 @@ class Asker:
         except Busy as error:
             self._log.debug("budget_report_lost", error=str(error))
 
-    async def _take(self, page: Page, path: str, answer: Answer) -> None:
+    async def _take(self, page: Page, path: str, answer: Answer, listing: Listing) -> None:
         """Judge an answer, publish it if it holds anything that is wanted, and tell the core."""
         series = page.series
         frame = RawFrame(
@@ -165,7 +167,7 @@ class Asker:
             requested_at=answer.requested_at,
         )
         try:
-            found = judge_answer(page, frame, self._listing(*series[:2]))
+            found = judge_answer(page, frame, listing)
         except BadFrame as error:
             self._fail(page, f"an answer that cannot be used: {error}", passing=False)
             return

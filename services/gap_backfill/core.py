@@ -129,10 +129,12 @@ class BackfillCore:
         if work is None:
             work = filling.works[gap.gap_id] = Work(gap, attempts=gap.attempts, brought=gap.records_filled)
         work.gap = gap
-        if isinstance(verdict, Wanted) and verdict.places != work.wanted:
+        if not isinstance(verdict, Wanted):
+            return
+        if not verdict.places:
+            self._tell(gap, "filled", now, evidence=f"{gap.evidence}; nothing was due between its bounds")
+        elif verdict.places != work.wanted:
             work.wanted, work.ripe_at, work.looked = verdict.places, verdict.ripe_at, False
-            if not verdict.places:
-                self._tell(gap, "filled", now, evidence=f"{gap.evidence}; nothing was due between its bounds")
 
     def found(self, gap: Gap, now: int) -> None:
         """Take a gap that we found ourselves: it is told, and goes the way of all others."""

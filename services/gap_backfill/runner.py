@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -23,8 +23,8 @@ from services.gap_backfill.passage import through
 from services.gap_backfill.reading import decode_gap
 from services.gap_backfill.series import DAY_US, places_of
 from services.gap_backfill.settings import GapBackfillSettings
-from services.gap_backfill.stock import Stock, scan_since
-from services.shared.exchanges.declaration import Listing, Market
+from services.gap_backfill.stock import Listings, Stock, scan_since
+from services.shared.exchanges.declaration import Market
 from services.shared.exchanges.history import History
 from services.shared.exchanges.known_history import HISTORIES, history_of
 from services.shared.exchanges.registry import MARKETS
@@ -44,7 +44,6 @@ SOON_US = 30_000_000
 LATE_LOOKS = 6
 """Looks after which it is asked whether what is not in its table yet is still on its way."""
 
-LISTINGS_EVERY_S = 30.0
 RETRY_S = 1.0
 
 T = TypeVar("T")
@@ -70,8 +69,7 @@ class Runner:
         self._stop = stop
         self._started_at = now_us()
         self.core = BackfillCore(self._history, settings.ages(), settings.patience())
-        self._listings: Mapping[tuple[str, str], Listing] = {}
-        self._listed_at = float("-inf")
+        self._listings = Listings(stock)
         self._reader: Reader | None = None
         self._scan_at = 0.0
         self._scans_to_come = 0
@@ -83,7 +81,7 @@ class Runner:
             if not settings.exchanges or exchange in settings.exchanges:
                 markets.setdefault(exchange, {})[market] = MARKETS[exchange, market]
         self._askers = {
-            exchange: Asker(exchange, found, self.core, bus, ring, http, settings, origin, self._listing, log)
+            exchange: Asker(exchange, found, self.core, bus, ring, http, settings, origin, self._listings, log)
             for exchange, found in markets.items()
         }
 
@@ -231,9 +229,6 @@ class Runner:
         history = history_of(exchange, market, kind, interval) if self._settings.history else None
         return history and replace(history, most=min(history.most, self._settings.call_rows))
 
-    def _listing(self, exchange: str, market: str) -> Listing:
-        return self._listings.get((exchange, market)) or Listing()
-
     # -- scans -------------------------------------------------------------------------------------------------------
 
     async def _scan_now_and_then(self) -> None:
@@ -242,9 +237,6 @@ class Runner:
         self._scans_to_come = 2
         next_at = loop.time()
         while True:
-            if loop.time() - self._listed_at > LISTINGS_EVERY_S:
-                self._listings = await self._keep("listings", self._stock.listings)
-                self._listed_at = loop.time()
             if loop.time() >= next_at:
                 self._scanning = True
                 await self._keep("scan", self.scan)
@@ -259,10 +251,11 @@ class Runner:
         """Look for missing rows between those that the tables hold, as far back as is set."""
         if not self._settings.history:
             return
+        await self._listings.look()
         known = self.core.known()
         found = 0
         for (exchange, market), histories in HISTORIES.items():
-            if (exchange, market) not in self._listings or exchange not in self._askers:
+            if (exchange, market) not in self._listings.by_market or exchange not in self._askers:
                 continue
             for history in histories.values():
                 now = now_us()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from schemas.errors import Busy
 from schemas.records import Gap, Instrument
 from schemas.spans import Spans
 from services.gap_backfill import questions
@@ -14,6 +15,8 @@ from services.gap_backfill.series import Series, retention_us
 from services.shared.exchanges.declaration import Listing
 from services.shared.exchanges.history import History
 from services.shared.runtime.warehouse import Warehouse
+
+NOTHING = Listing()
 
 _gap = msgspec.json.Decoder(Gap).decode
 _instrument = msgspec.json.Decoder(Instrument).decode
@@ -61,6 +64,28 @@ class Stock:
             item = _instrument(line)
             by_market.setdefault((item.exchange, item.market), []).append(item)
         return {market: Listing(items) for market, items in by_market.items()}
+
+
+class Listings:
+    """The instruments of every market, as they are in their table; looked up again when one is not known."""
+
+    def __init__(self, stock: Stock) -> None:
+        self.by_market: Mapping[tuple[str, str], Listing] = {}
+        self._stock = stock
+
+    async def look(self) -> None:
+        """Look the instruments up again. Raises Busy."""
+        self.by_market = await self._stock.listings()
+
+    async def of(self, exchange: str, market: str, symbol: str) -> Listing:
+        """Return a market's instruments, `symbol` among them if it is known at all."""
+        listing = self.by_market.get((exchange, market), NOTHING)
+        if symbol not in listing.by_symbol:
+            try:
+                await self.look()
+            except Busy:
+                return listing
+        return self.by_market.get((exchange, market), NOTHING)
 
 
 def scan_since(history: History, now: int, days_us: int) -> int:
