@@ -15,8 +15,8 @@ An exchange market is a `Dialect` (dialect.py) in `DIALECTS`; everything else he
 * `<exchange>_voice.py`: the `Dialect` itself, and its `Voice`, which puts these together with the control protocol.
 
 Topics that a stream may stand for: `trade`, `fill`, `quote`, `book`, `candle_<interval>`, `ticker`, `short_ticker`,
-`full_ticker`; on contract markets also `mark`, `mark_slow`, `funding`, `open_interest`, `positions`, `liquidation`.
-Streams of other names are acknowledged, as the exchange does, and stay silent.
+`full_ticker`; on contract markets also `mark`, `mark_slow`, `index`, `funding`, `open_interest`, `positions`,
+`liquidation`. Streams of other names are acknowledged, as the exchange does, and stay silent.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import time
 from collections.abc import Sequence
 
 from schemas.errors import SettingsError
-from services.exchange_simulator.generator import binance_voice, gateio_voice
+from services.exchange_simulator.generator import binance_voice, deribit_voice, gateio_voice, okx_voice
 from services.exchange_simulator.generator.clock import Clock
 from services.exchange_simulator.generator.dialect import Dialect
 from services.exchange_simulator.generator.ledger import Ledger
@@ -38,6 +38,12 @@ from services.exchange_simulator.venue import Venue
 DIALECTS: tuple[Dialect, ...] = (
     binance_voice.SPOT,
     binance_voice.PERP,
+    okx_voice.SPOT,
+    okx_voice.PERP,
+    okx_voice.FUTURE,
+    deribit_voice.PERP,
+    deribit_voice.FUTURE,
+    deribit_voice.OPTION,
     gateio_voice.SPOT,
     gateio_voice.PERP,
 )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from services.exchange_simulator.generator.events import (
     Event,
     FundingEvent,
+    IndexEvent,
     LiquidationEvent,
     MarkEvent,
     OpenInterestEvent,
@@ -22,8 +23,8 @@ _LIQUIDATION_LAG_US = 1_005_000
 class Regular:
     """Figures that are told every so often: one topic, at whole multiples of its period.
 
-    `mark` and `mark_slow` are prices with the funding estimate, `funding` the same for streams of its own,
-    `open_interest` and `positions` (open interest and ratios, as at the last multiple).
+    `mark` and `mark_slow` are prices with the funding estimate, `index` and `funding` the same for streams that tell one
+    of them, `open_interest` and `positions` (open interest and ratios, as at the last multiple).
     """
 
     def __init__(self, market: Market, statistics: Statistics, topic: str, period_us: int) -> None:
@@ -58,8 +59,13 @@ def _funding(market: Market, statistics: Statistics, sent_us: int, as_of_us: int
     return FundingEvent(market.listing, sent_us, statistics.mark(as_of_us))
 
 
+def _index(market: Market, statistics: Statistics, sent_us: int, as_of_us: int) -> Event:
+    return IndexEvent(market.listing, sent_us, statistics.mark(as_of_us))
+
+
 def _open_interest(market: Market, statistics: Statistics, sent_us: int, as_of_us: int) -> Event:
-    return OpenInterestEvent(market.listing, sent_us, statistics.open_interest(as_of_us))
+    ticks = market.touch(market.step_at(as_of_us)).bid
+    return OpenInterestEvent(market.listing, sent_us, statistics.open_interest(as_of_us), ticks)
 
 
 def _positions(market: Market, statistics: Statistics, sent_us: int, as_of_us: int) -> Event:
@@ -70,6 +76,7 @@ def _positions(market: Market, statistics: Statistics, sent_us: int, as_of_us: i
 _EVENTS: Mapping[str, Callable[[Market, Statistics, int, int], Event]] = {
     "mark": _mark,
     "mark_slow": _mark,
+    "index": _index,
     "funding": _funding,
     "open_interest": _open_interest,
     "positions": _positions,

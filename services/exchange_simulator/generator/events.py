@@ -139,12 +139,17 @@ class FundingEvent(MarkEvent, gc=False):
     KIND: ClassVar[str] = "funding_rate"
 
 
+class IndexEvent(MarkEvent, gc=False):
+    """The same, for streams that tell the index price alone."""
+
+
 class OpenInterestEvent(Event, gc=False):
-    """Open interest, in steps."""
+    """Open interest, in steps, and the best bid at that time, in ticks."""
 
     KIND: ClassVar[str] = "open_interest"
 
     steps: int
+    ticks: int
 
 
 class PositionsEvent(Event, gc=False):

@@ -22,6 +22,12 @@ def text_of(units: int, digits: int) -> str:
     return f"{sign}{whole}.{rest:0{digits}d}"
 
 
+def trimmed(units: int, digits: int) -> str:
+    """Write a whole number of units of 10^-digits as a plain decimal without zeros at its end."""
+    text = text_of(units, digits)
+    return text.rstrip("0").rstrip(".") if digits else text
+
+
 def value_units(listing: Listing, value: int, digits: int) -> int:
     """Return a value in ticks x steps as units of 10^-digits of quote currency, rounded half up.
 
