@@ -217,7 +217,7 @@ async def test_a_hang_up_is_on_record_and_is_followed_by_a_new_connection_and_sn
 async def test_an_announced_shutdown_leads_to_a_replacement_that_misses_nothing(
     tmp_path: Path, recordings: Path, nats: NatsServer, bus: Bus, simulator: Simulator
 ) -> None:
-    with collecting(tmp_path, nats, simulator) as process:
+    with collecting(tmp_path, nats, simulator, TAPELINE_COLLECTOR_OVERLAP_S="2") as process:
         await process.until_status(ready=True, received=lambda count: count > 50)
         missed = (await simulator.status_of("perp"))["missed"]  # before both connections had subscribed
         simulator.fault(fault="insert", frame='{"e":"serverShutdown","E":1}')

@@ -173,7 +173,8 @@ async def test_what_is_not_confirmed_leads_to_a_reconnect(
     good = exchange.reply
     bad = [None if reply is None else reply.replace("NUMBER", str(number)) for number in range(20)]
     exchange.reply = lambda connection, number: bad[number] if connection < 2 else good(connection, number)
-    rig = Rig(exchange, tmp_path, ack_timeout_s=0.05)
+    market = replace(BINANCE_PERP, limits=replace(BINANCE_PERP.limits, messages_per_s=1_000))
+    rig = Rig(exchange, tmp_path, market, ack_timeout_s=0.05)
     async with rig.running():
         await rig.until(lambda: rig.feed.ready)
     events = [(event.event, event.reason) for _, event in rig.events()]
