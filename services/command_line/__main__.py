@@ -220,6 +220,35 @@ def status(
         show(found, Console())
 
 
+Backups = Annotated[Path, typer.Argument(help="The folder of backups.", metavar="FOLDER")]
+BackupName = Annotated[str | None, typer.Option("--name", help="Which backup; none: the newest.")]
+
+
+@app.command()
+def backup(
+    folder: Backups,
+    incremental: Annotated[bool, typer.Option("--incremental", help="Store what the last backup has not.")] = False,
+    data: DataDir = None,
+) -> None:
+    """Store every table in a folder, with checksums; a backup that was interrupted goes on where it was."""
+    from services.command_line.backup_commands import run_backup
+
+    _report([run_backup(data, folder, incremental)], "")
+
+
+@app.command()
+def restore(
+    folder: Backups,
+    name: BackupName = None,
+    check: Annotated[bool, typer.Option("--check", help="Only compare the files with their checksums.")] = False,
+    data: DataDir = None,
+) -> None:
+    """Put a backup's rows into tables that `tapeline migrate` has made, and compare what is there then."""
+    from services.command_line.backup_commands import run_check, run_restore
+
+    _report([run_check(folder, name) if check else run_restore(data, folder, name)], "")
+
+
 @app.command()
 def precheck(
     exchanges: Annotated[str | None, typer.Option(help="Such as binance,okx; none: all.")] = None,
