@@ -143,7 +143,11 @@ class Signals:
         else:
             opportunity.take(found, best, now, self.sequence)
             if opportunity.changed and opportunity.update_due is None:
-                self._update_at(route, opportunity, opportunity.told_at + self.terms.update_us)
+                due = opportunity.told_at + self.terms.update_us
+                if due <= now:
+                    self.tell(opportunity.tell("update", now))
+                else:
+                    self._update_at(route, opportunity, due)
 
     def _best(self, found: Iterable[Offer]) -> Offer | None:
         """Return the offer with the largest net among those that pass the threshold."""
@@ -198,8 +202,8 @@ class Signals:
             if opportunity.changed:
                 self.tell(opportunity.tell("update", at))
 
-        opportunity.update_due = max(due, self.now)
-        self.alarms.set(opportunity.update_due, update)
+        opportunity.update_due = due
+        self.alarms.set(due, update)
 
     def _close(self, route: Route, at: int, reason: str) -> None:
         opportunity = route.opportunity
