@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -153,10 +154,13 @@ class Machine:
             "TAPELINE_COLLECTOR_POLLS": str(self.settings.replay is None).lower(),
             "TAPELINE_COLLECTOR_WS_URLS": orjson.dumps({name: item["ws_url"] for name, item in names.items()}).decode(),
             "TAPELINE_COLLECTOR_REST_URLS": rest_urls,
-            "TAPELINE_COLLECTOR_SYMBOLS": ",".join(
-                f"{name}:{symbol}" for name, item in names.items() for symbol in item["symbols"]
-            ),
         }
+        if self.settings.replay is not None:  # of what a recorded list names, only some was recorded
+            symbols = [f"{name}:{symbol}" for name, item in names.items() for symbol in item["symbols"]]
+            collector["TAPELINE_COLLECTOR_SYMBOLS"] = ",".join(symbols)
+        elif "TAPELINE_COLLECTOR_UNIVERSE" not in os.environ:  # all that is listed, what comes meanwhile too
+            collector["TAPELINE_COLLECTOR_UNIVERSE"] = "none"
+            collector["TAPELINE_COLLECTOR_INCLUDE"] = ",".join(f"{name}:*" for name in names)
         gap_backfill = {
             "TAPELINE_GAP_BACKFILL_EXCHANGES": collector["TAPELINE_COLLECTOR_EXCHANGES"],
             # A recording serves no past, and its time is long ago.
