@@ -14,11 +14,8 @@ from schemas.frames import RawFrame
 from services.collector import metrics
 from services.collector.rest import Rest
 from services.shared.exchanges.declaration import Listing, Market, Poll
-from services.shared.exchanges.server_time import Sample, best, with_recent
+from services.shared.exchanges.server_time import FAR_US, Sample, best, with_recent
 from services.shared.runtime.http import Answer
-
-FAR_US = 200_000
-"""An offset beyond this is reported, and again when it has changed by as much."""
 
 
 class ClockWatch:
@@ -91,7 +88,7 @@ class ClockWatch:
         self.judge(best(self._recent))
 
     def judge(self, found: Sample) -> None:
-        """Take what the offset is believed to be: report it once, and again when it has changed."""
+        """Take what the offset is believed to be: report a large one once, and again when it has changed as much."""
         offset_us, round_trip_us = found.offset_us, found.round_trip_us
         metrics.CLOCK_OFFSET.labels(self._market.exchange, self._market.market).set(offset_us / 1_000_000)
         far = abs(offset_us) > FAR_US

@@ -22,13 +22,16 @@ from schemas.records import Instrument
 from services.shared.exchanges.declaration import Ask, BookSnapshot, Channel, Listing, Market, Parser, Poll, Reply
 from services.shared.exchanges.declaration import StreamName as DataOf
 from services.shared.exchanges.registry import MARKETS
+from services.shared.exchanges.server_time import FAR_US, Sample, best
 from services.shared.runtime.clock import now_us
-from services.shared.runtime.http import Http
+from services.shared.runtime.http import Answer, Http
 from services.shared.runtime.ws import Socket, open_socket
 
 OPEN_WITHIN_S = 10.0
 ANSWER_WITHIN_S = 10.0
 GAP_BETWEEN_REQUESTS_S = 0.1
+TIMES_ASKED = 3
+"""How often an exchange is asked for its time: the answer with the least round trip is believed."""
 
 
 @dataclass(slots=True)
@@ -44,6 +47,9 @@ class Finding:
     first: str = ""
     age_ms: float | None = None
     """Our clock less the exchange's send time, of the first frame: the way here and the clocks' difference."""
+    offset_ms: float | None = None
+    """The exchange's clock less ours, of the endpoint that tells its time; wrong by half the round trip at most."""
+    round_trip_ms: float | None = None
 
 
 @dataclass
@@ -89,34 +95,82 @@ class Check:
     async def _polls(self, http: Http, item: Instrument) -> None:
         others = [self.market.book_snapshot, *self.market.polls.values()]
         for poll in {poll.name: poll for poll in others if poll is not None}.values():
-            await self._ask(http, poll, item)
+            if poll is self.market.time:
+                await self._clock(http, poll)
+            elif poll is not self.market.instruments:
+                await self._ask(http, poll, item)
             await asyncio.sleep(GAP_BETWEEN_REQUESTS_S)
+
+    async def _clock(self, http: Http, poll: Poll) -> None:
+        """Ask for the time as often as it takes to know it well; that is one finding."""
+        samples: list[Sample] = []
+        for _ in range(TIMES_ASKED):
+            answer = await self._answer(http, poll, poll.path)
+            if answer is None:
+                return
+            frame = self._frame(poll.name, subjects.ALL, "rest", answer.body, answer.received_at, answer.requested_at)
+            try:
+                [told] = poll.parse(frame, self.listing)
+            except BadFrame as error:
+                self.add("REST", poll.name, f"not parsed: {error}", ok=False, first=_start(answer.body))
+                return
+            assert isinstance(told, records.ClockOffset)
+            samples.append(Sample(told.received_at, told.offset_us, told.round_trip_us))
+        believed = best(samples)
+        offset_ms, round_trip_ms = believed.offset_us / 1_000, believed.round_trip_us / 1_000
+        far = ": further than it should be" if abs(believed.offset_us) > FAR_US else ""
+        verdict = f"parsed: clock {offset_ms:+,.0f} ms from ours, round trip {round_trip_ms:,.0f} ms{far}"
+        self.add("REST", poll.name, verdict, ok=True)
+        self.findings[-1].offset_ms, self.findings[-1].round_trip_ms = offset_ms, round_trip_ms
 
     async def _ask(
         self, http: Http, poll: Poll, item: Instrument | None
     ) -> Sequence[records.Record | BookSnapshot] | None:
         """Ask one endpoint once and parse its answer."""
         path = poll.filled(quote(item.exchange_symbol, safe="") if item else "", now_us() // 1_000)
-        try:
-            answer = await http.get(self.rest_url.rstrip("/") + path, self.market.headers)
-        except Busy as error:
-            self.add("REST", poll.name, str(error), ok=False)
-            return None
-        first = answer.body[:200].decode(errors="replace")
-        if answer.status != 200:
-            self.add("REST", poll.name, f"status {answer.status}", ok=False, first=first)
+        answer = await self._answer(http, poll, path)
+        if answer is None:
             return None
         symbol = item.symbol if item and poll.per_symbol else subjects.ALL
         return self._parse("REST", poll.name, poll.parse, symbol, "rest", answer.body, answer.received_at)
 
+    async def _answer(self, http: Http, poll: Poll, path: str) -> Answer | None:
+        """Ask once; None, and a finding, when what comes is no data."""
+        try:
+            answer = await http.get(self.rest_url.rstrip("/") + path, self.market.headers)
+        except Busy as failure:
+            self.add("REST", poll.name, str(failure), ok=False)
+            return None
+        rules = self.market.rest
+        error = rules.judge(answer.status, rules.said(answer.headers.items()), answer.body, now_us() / 1_000_000).error
+        if error is not None:
+            self.add("REST", poll.name, error, ok=False, first=_start(answer.body))
+            return None
+        return answer
+
+    def _frame(
+        self, name: str, symbol: str, origin: Origin, body: bytes, received_at: int, requested_at: int | None = None
+    ) -> RawFrame:
+        exchange, market = self.market.exchange, self.market.market
+        return RawFrame(
+            exchange,
+            market,
+            name,
+            symbol,
+            "precheck",
+            "precheck",
+            1,
+            received_at,
+            origin,
+            body,
+            requested_at=requested_at,
+        )
+
     def _parse(
         self, kind: str, name: str, parse: Parser, symbol: str, origin: Origin, body: bytes, received_at: int
     ) -> Sequence[records.Record | BookSnapshot] | None:
-        market = self.market
-        frame = RawFrame(
-            market.exchange, market.market, name, symbol, "precheck", "precheck", 1, received_at, origin, body
-        )
-        first = body[:200].decode(errors="replace")
+        frame = self._frame(name, symbol, origin, body, received_at)
+        first = _start(body)
         try:
             found = parse(frame, self.listing)
         except (BadFrame, RecursionError) as error:
@@ -198,6 +252,10 @@ class Check:
             except TimeoutError:
                 assert keep is not None
                 await socket.send(keep.message(next(numbers)))
+
+
+def _start(body: bytes) -> str:
+    return body[:200].decode(errors="replace")
 
 
 async def precheck(

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import nats.errors
@@ -20,7 +21,9 @@ from schemas.control import BudgetGrant, BudgetReport, BudgetRequest, Priority
 from services.collector import budget_counter
 from services.collector.budget_counter import BudgetCounter
 from services.collector.budget_keeper import Keeper, keepers
+from services.collector.budgets import Budgets
 from services.collector.rest import Rest
+from services.collector.settings import CollectorSettings
 from services.shared.exchanges import binance_limits
 from services.shared.exchanges.binance_perp import BINANCE_PERP
 from services.shared.exchanges.declaration import Market, Poll
@@ -264,6 +267,37 @@ async def test_leave_is_granted_over_nats_in_order_reported_and_not_lost(
     await second.open(bus)
     assert await second.look_around(bus) == ["collector-1"]
     assert await counter.look_around(bus) == ["collector-2"]
+
+
+async def test_a_collector_that_keeps_no_budget_asks_the_one_that_does(
+    exchange: Exchange, bus: Bus, tmp_path: Path
+) -> None:
+    log = logs.configure(Settings.load(), "test")
+    settings = CollectorSettings.load(data_dir=tmp_path, budget="ask", exchanges=("binance",))
+    perp = market("perp")
+    budgets = Budgets([perp], settings, log)
+    async with Http(5) as http:
+        rest = Rest(perp, exchange.base, http, budgets.of(perp), log)
+        running = asyncio.create_task(rest.run(random.Random(1)))
+        answers = Answers(3)
+        answers.take(rest, Priority.STARTUP, "snapshot", "A")
+        await budgets.open(bus)
+        await until(lambda: budgets.of(perp)._failures > 0)  # type: ignore[attr-defined]  # nobody keeps it yet
+        assert exchange.served == []
+        counter, kept = open_counter()
+        await counter.open(bus)
+        answers.take(rest, Priority.POLL, "interest", "B")
+        answers.take(rest, Priority.POLL, "ratio", "C")
+        await answers.all.wait()
+        await until(lambda: not kept.pool.under_way)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert sorted(answers.names) == ["interest B", "ratio C", "snapshot A"]
+    assert Counter(exchange.served) == {
+        "/depth?symbol=A": 1,
+        "/interest?symbol=B": 1,
+        "/statistics/ratio?symbol=C": 1,
+    }
 
 
 async def report(bus: Bus, **values: Any) -> None:

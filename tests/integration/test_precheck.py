@@ -58,6 +58,8 @@ def test_every_channel_and_endpoint_is_asked_and_read(simulator: str) -> None:
         assert asked | {"instruments", "depth_snapshot"} <= set(mine)
         for channel in ("trades", "quotes", "depth", "instruments", "depth_snapshot"):
             assert mine[channel]["verdict"].startswith("parsed"), mine[channel]
+        clock = mine["time"]  # of this machine, told in milliseconds
+        assert abs(clock["offset_ms"]) <= clock["round_trip_ms"] / 2 + 1
 
 
 def test_a_frame_that_is_not_read_is_shown_and_decides_the_exit_status(simulator: str) -> None:

@@ -21,6 +21,8 @@ TIME = "time"
 RECENT_US = 600_000_000
 """Answers older than this are recent no more: clocks drift apart by some 30 us a second at worst."""
 MOST = 16
+FAR_US = 200_000
+"""An offset beyond this is reported: what is told apart by time of day on two exchanges is then no longer true."""
 
 UNREADABLE_TIME = (*UNREADABLE, ValueError)
 
