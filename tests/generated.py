@@ -7,6 +7,7 @@ from pathlib import Path
 
 from schemas import accounts, json_schema, records, tables
 from services.alert_log.settings import AlertLogSettings
+from services.arbitrage_signal.settings import ArbitrageSignalSettings
 from services.collector.settings import CollectorSettings
 from services.command_line.settings import PipelineSettings
 from services.command_line.streams_settings import StreamsSettings
@@ -30,6 +31,7 @@ SECTIONS: tuple[type[Settings], ...] = (
     NormaliserSettings,
     StorageBatcherSettings,
     StreamsSettings,
+    ArbitrageSignalSettings,
     EmbeddedClickhouseSettings,
     SimulatorSettings,
     AlertLogSettings,

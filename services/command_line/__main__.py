@@ -107,6 +107,12 @@ def gap_backfill(context: typer.Context) -> None:
     _service(context, "gap_backfill")
 
 
+@app.command("arbitrage-signal", context_settings=PASS_ON)
+def arbitrage_signal(context: typer.Context) -> None:
+    """Find what could be bought here and sold there at a profit: quotes and books of md.> to signal.>."""
+    _service(context, "arbitrage_signal")
+
+
 @app.command("exchange-simulator", context_settings=PASS_ON)
 def exchange_simulator(context: typer.Context) -> None:
     """Serve simulated exchanges on loopback: recorded sessions or generated markets."""

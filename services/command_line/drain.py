@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from schemas.errors import Busy
-from services.command_line.machine import Machine
+from services.command_line.machine import ARBITRAGE, Machine
 
 POLL_S = 0.25
 CALM_POLLS = 3
@@ -41,6 +41,8 @@ async def _look(machine: Machine) -> tuple[object, ...] | None:
     if normaliser["pending_messages"]:
         return None
     if (await machine.status("gap-backfill"))["gaps_busy"]:
+        return None
+    if ARBITRAGE in machine.services and (await machine.status(ARBITRAGE))["pending_messages"]:
         return None
     batcher = await machine.status("storage-batcher")
     if batcher["pending_messages"] or batcher["pending_rows"]:

@@ -23,7 +23,8 @@ from services.shared.runtime.bus import Bus, connect
 from services.shared.runtime.migrations import migrate
 from services.shared.runtime.warehouse import Warehouse
 
-SERVICES = ("collector", "gap-backfill", "normaliser", "storage-batcher")
+ARBITRAGE = "arbitrage-signal"
+SERVICES = ("collector", "gap-backfill", "normaliser", ARBITRAGE, "storage-batcher")
 """The services, in the order of the data; they are started last to first and ended first to last."""
 
 DEFAULT_EXCHANGES = ("binance",)
@@ -46,6 +47,9 @@ class Machine:
         self._heard: set[str] = set()
         """Services that have answered: one that never did was told to end before it had begun."""
         self._simulated = settings.simulate or settings.replay is not None
+        compares = len(settings.exchanges) > 1 if settings.arbitrage is None else settings.arbitrage
+        self.services = tuple(service for service in SERVICES if compares or service != ARBITRAGE)
+        """The services that run: the arbitrage signal only where there is something to compare."""
         host = settings.host
         ports = {
             "nats": free_port(host, settings.nats_port, "TAPELINE_UP_NATS_PORT"),
@@ -57,7 +61,7 @@ class Machine:
         for number, service in enumerate((*SERVICES, "exchange-simulator")):
             ports[service] = free_port(host, base + number if base else 0, "TAPELINE_UP_HEALTH_BASE_PORT")
         self._ports = ports
-        watched = (*SERVICES, "exchange-simulator") if self._simulated else SERVICES
+        watched = (*self.services, "exchange-simulator") if self._simulated else self.services
         self.pipeline = Pipeline(
             pid=0,
             nats_url=f"nats://{host}:{ports['nats']}",
@@ -86,7 +90,7 @@ class Machine:
         extra: dict[str, dict[str, str]] = {}
         if self._simulated:
             extra = await self._start_simulator()
-        for service in reversed(SERVICES):
+        for service in reversed(self.services):
             await self._start_service(service, extra.get(service, {}))
 
     def _server_settings(self) -> PipelineSettings:
@@ -249,7 +253,7 @@ class Machine:
         The collector is told first; when it is gone RAW grows no more, and so on to the tables.
         """
         clean = True
-        for service in SERVICES:
+        for service in self.services:
             if service not in self.children:
                 continue
             if service not in ("collector", "gap-backfill"):

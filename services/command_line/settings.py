@@ -29,6 +29,9 @@ class PipelineSettings(Settings):
         (), description="Exchanges to record; none named: binance, and of a replay all that it holds."
     )
     symbols: Names = Field((), description="Instruments such as BTC-USDT-PERP; none: the universe `starter`.")
+    arbitrage: bool | None = Field(
+        None, description="Whether the arbitrage signal runs; none: when two exchanges or more are named."
+    )
     simulate: bool = Field(False, description="Generated markets in place of the exchanges.")
     replay: Path | None = Field(None, description="A folder of recorded sessions in place of the exchanges.")
     pace: float = Field(

@@ -53,6 +53,21 @@ def pure_modules(folder: str) -> tuple[str, ...]:
         ),
         "collector": ("budget", "core", "outbox", "plan", "pool", "questions", "universe"),
         "storage_batcher": ("core", "entry", "isolation"),
+        "arbitrage_signal": (
+            "exact",
+            "fees",
+            "terms",
+            "inputs",
+            "book",
+            "leg",
+            "walk",
+            "opportunity",
+            "pair",
+            "alarms",
+            "signals",
+            "saved",
+            "core",
+        ),
     }
     return pure.get(folder, ())
 
@@ -99,7 +114,7 @@ def test_the_walk_finds_a_forbidden_import(tmp_path: Path, monkeypatch: pytest.M
     assert sorted(violations(bad)) == ["asyncio", "services.shared.runtime.bus"]
 
 
-@pytest.mark.parametrize("service", ["normaliser", "collector", "storage_batcher"])
+@pytest.mark.parametrize("service", ["normaliser", "collector", "storage_batcher", "arbitrage_signal"])
 def test_the_pure_modules_are_there(service: str) -> None:
     assert all((ROOT / "services" / service / f"{name}.py").exists() for name in pure_modules(service))
 
