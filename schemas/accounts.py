@@ -36,11 +36,15 @@ _BOTS_API = f"$JS.{BOTS_DOMAIN}.API"
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A NATS user: what it may publish and what it may subscribe to. Its inbox is `_INBOX.<name>`."""
+    """A NATS user: what it may publish and what it may subscribe to. Its inbox is `_INBOX.<name>`.
+
+    `answers`: it may also reply once to each request that it hears, wherever that asks it to.
+    """
 
     name: str
     publish: tuple[str, ...]
     subscribe: tuple[str, ...] = ()
+    answers: bool = False
 
     @property
     def password_variable(self) -> str:
@@ -93,6 +97,10 @@ def _keeps(bucket: Bucket, *, writes: bool = True) -> tuple[str, ...]:
 _FINDS_BUCKETS = f"{_API}.STREAM.NAMES"
 """A watcher of a bucket looks its stream up by subject."""
 
+_CHECKPOINTS = "checkpoint.normaliser.*"
+_RESYNC = "control.resync.*.*.*"
+_BUDGET, _BUDGET_REPORT, _BUDGET_KEEPER = "control.budget.*", "control.budget.*.report", "control.budget.*.keeper"
+
 _PUBLISHES_RAW = (
     subjects.RAW_ALL,
     # How far the slowest normaliser is from the ring's tail: its checkpoints, and the first frame behind them.
@@ -101,12 +109,18 @@ _PUBLISHES_RAW = (
 )
 
 SERVICES: tuple[User, ...] = (
-    User("collector", publish=_PUBLISHES_RAW, subscribe=(subjects.CONTROL_ALL,)),
+    # Collectors of one exchange share its request budget: one of them keeps it and answers the others.
+    User(
+        "collector",
+        publish=(*_PUBLISHES_RAW, _BUDGET, _BUDGET_REPORT, _BUDGET_KEEPER),
+        subscribe=(subjects.CONTROL_ALL,),
+        answers=True,
+    ),
     User(
         "normaliser",
         publish=(
-            *(subjects.MD_ALL, subjects.GAP_ALL, subjects.dead("normaliser"), "checkpoint.normaliser.*"),
-            subjects.CONTROL_ALL,
+            *(subjects.MD_ALL, subjects.GAP_ALL, subjects.dead("normaliser"), _CHECKPOINTS),
+            _RESYNC,
             *_reads(RAW),
             *_looks(MD.name),
             *_keeps(BOOKS),
@@ -118,8 +132,16 @@ SERVICES: tuple[User, ...] = (
         "storage-batcher",
         publish=(subjects.dead("storage-batcher"), *_reads(MD), *_keeps(BATCHES), _FINDS_BUCKETS),
     ),
-    User("gap-backfill", publish=(*_PUBLISHES_RAW, subjects.GAP_ALL, *_reads(MD)), subscribe=(subjects.CONTROL_ALL,)),
-    User("arbitrage-signal", publish=(subjects.SIGNAL_ALL, *_reads(MD))),
+    User(
+        "gap-backfill",
+        publish=(
+            *(*_PUBLISHES_RAW, subjects.GAP_ALL, _BUDGET, _BUDGET_REPORT),
+            *_reads(MD),
+            *_keeps(BATCHES, writes=False),
+            _FINDS_BUCKETS,
+        ),
+    ),
+    User("arbitrage-signal", publish=(subjects.SIGNAL_ALL, subjects.arbitrage_checkpoint(), *_reads(MD))),
 )
 """The services' users, named like them."""
 
@@ -196,7 +218,12 @@ _SHARED_API = (
 """What of JetStream reaches the bots' account, and how many answers a request has."""
 
 
+_ANSWERS = """
+          allow_responses: { max: 1, expires: "1m" }"""
+
+
 def _user(user: User) -> str:
+    answers = _ANSWERS if user.answers else ""
     return f"""\
       {{
         user: "{user.name}", password: ${user.password_variable}
@@ -206,7 +233,7 @@ def _user(user: User) -> str:
               {_lines([f'"{subject}"' for subject in user.publish], 14)}
             ]
           }}
-          subscribe {{ allow: [{", ".join(f'"{subject}"' for subject in user.hears)}] }}
+          subscribe {{ allow: [{", ".join(f'"{subject}"' for subject in user.hears)}] }}{answers}
         }}
       }}"""
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import nats.errors
 import pytest
+from nats.aio.msg import Msg
 from nats.js import api
 
 from schemas import accounts, streams, subjects
@@ -28,16 +29,20 @@ EVERY_ROOT = {
     "dead.normaliser": subjects.dead("normaliser"),
     "dead.storage-batcher": subjects.dead("storage-batcher"),
     "checkpoint": subjects.checkpoint(3),
-    "control": subjects.resync("binance", "spot", "BTC-USDT"),
+    "checkpoint of signals": subjects.arbitrage_checkpoint(),
+    "resync": subjects.resync("binance", "spot", "BTC-USDT"),
+    "budget": subjects.budget("binance"),
+    "budget report": subjects.budget_report("binance"),
+    "budget keeper": subjects.budget_keeper("binance"),
     "batches": "$KV.batches.trades.0",
     "books": "$KV.books.00.x",
 }
 MAY_SAY = {
-    "collector": {"raw"},
-    "normaliser": {"md", "gap", "dead.normaliser", "checkpoint", "control", "books"},
+    "collector": {"raw", "budget", "budget report", "budget keeper"},
+    "normaliser": {"md", "gap", "dead.normaliser", "checkpoint", "resync", "books"},
     "storage-batcher": {"dead.storage-batcher", "batches"},
-    "gap-backfill": {"raw", "gap"},
-    "arbitrage-signal": {"signal"},
+    "gap-backfill": {"raw", "gap", "budget", "budget report"},
+    "arbitrage-signal": {"signal", "checkpoint of signals"},
     BOT: set(),
 }
 """What each user may publish, said a second time and by hand: who widens a permission does it here too."""
@@ -86,8 +91,26 @@ async def test_a_user_hears_its_own_inbox_and_what_it_answers(admin: Bus, secure
             await stranger.client.subscribe(subject)
             if not await stranger.refused():
                 heard.add(subject)
-    answers = {"control.>"} if user in ("collector", "gap-backfill") else set()
+    answers = {"control.>"} if user == "collector" else set()
     assert heard == (set(accounts.HEARD_BY_BOTS) if user == BOT else answers)
+
+
+async def test_who_keeps_a_budget_answers_who_asks_and_no_other_answers_anybody(
+    admin: Bus, secured: NatsServer
+) -> None:
+    async with client_of(secured, "collector") as keeper, client_of(secured, "gap-backfill") as asker:
+
+        async def answer(message: Msg) -> None:
+            await message.respond(b"granted")
+            await message.respond(b"again")
+
+        await keeper.client.subscribe(subjects.budget("binance"), cb=answer)
+        await keeper.client.flush()
+        granted = await asker.client.request(subjects.budget("binance"), b"", timeout=10)
+        assert granted.data == b"granted"
+        assert len(await keeper.refused()) == 1, "it answers once"
+        await keeper.client.publish(f"{accounts.inbox('gap-backfill')}.any", b"unasked")
+        assert await keeper.refused()
 
 
 async def test_a_bot_goes_on_where_it_was_when_it_comes_back(admin: Bus, secured: NatsServer) -> None:
