@@ -33,7 +33,6 @@ def instrument(listing: Listing) -> dict[str, Any]:
         "expiration_timestamp": expires_ms,
         "creation_timestamp": listed_ms,
         "is_active": True,
-        "state": "open",
         "tick_size": listing.tick,
         "contract_size": size,
         "instrument_id": key_of(listing.wire_symbol) % 1_000_000,

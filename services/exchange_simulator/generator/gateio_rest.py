@@ -54,7 +54,7 @@ class GeneratedRest:
     def _answers(self) -> dict[str, Answer]:
         if self._market == "spot":
             return {
-                "/spot/time": lambda query, now_us: {"server_time": now_us // 1_000},
+                "/spot/time": _time,
                 "/spot/currency_pairs": self._currency_pairs,
                 "/spot/order_book": self._spot_book,
                 "/spot/trades": self._spot_trades,
@@ -62,6 +62,7 @@ class GeneratedRest:
                 "/spot/tickers": self._tickers,
             }
         return {
+            "/spot/time": _time,  # there is none of futures
             "/futures/usdt/contracts": self._contracts,
             "/futures/usdt/order_book": self._perp_book,
             "/futures/usdt/trades": self._perp_trades,
@@ -199,6 +200,10 @@ class GeneratedRest:
         if self._market == "spot":
             return orjson.loads(spot_ticker(ticker, figures))
         return orjson.loads(perp_ticker(full_ticker(ticker, feed.statistics), figures))
+
+
+def _time(query: Query, now_us: int) -> object:
+    return {"server_time": now_us // 1_000}
 
 
 def _as_json(answer: Answer) -> Callable[[Query, int], bytes]:
