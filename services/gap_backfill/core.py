@@ -226,6 +226,8 @@ class BackfillCore:
 
         `through`: everything that was published had come to its end before, in its table or among the refused.
         """
+        for work in filling.touched(filling.pending & there):
+            work.failures, work.trouble = 0, ""
         filling.there = there
         filling.pending = filling.pending - there
         filling.looks += 1
@@ -314,11 +316,12 @@ class BackfillCore:
             work.brought += (work.wanted & got).count
             missed = work.wanted & absent
             if not missed:
-                work.trouble, work.failures = "", 0
+                work.absences = 0
                 work.attempts += 1
                 continue
             self._failed(work, now, "its answer does not hold what is missing")
-            if work.failures >= self._patience.absent_tries:
+            work.absences += 1
+            if work.absences >= self._patience.absent_tries:
                 work.trouble = "the exchange does not serve it"
                 filling.refused = filling.refused | missed
 

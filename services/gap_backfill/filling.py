@@ -45,7 +45,9 @@ class Work:
     attempts: int = 0
     """Calls made for it."""
     failures: int = 0
-    """Of these, the last so many brought nothing."""
+    """Of these, so many brought nothing since a row of it last came to its table."""
+    absences: int = 0
+    """Answers in a row that did not hold all that was asked for."""
     brought: int = 0
     """Rows of it that were brought from the exchange."""
     trouble: str = ""

@@ -16,6 +16,9 @@ _INTERVAL_COLUMN = {
 }
 """The column that a gap calls `interval`, where a kind has several series."""
 
+_PLACE_IN_STREAM = "stream_sequence"
+"""Of the row, not of the record: the next state of a gap has a place of its own."""
+
 _MICROS = "toUnixTimestamp64Micro(timestamp)"
 _FIRST_OF_SPAN = "sequence - ifNull(trade_count, 1) + 1"
 """Where a trade merges several ids its number is the last of them."""
@@ -118,6 +121,7 @@ def log_of_gaps() -> str:
         if "DateTime64" in column.type
         else column.name
         for column in table_of("gap").columns
+        if column.name != _PLACE_IN_STREAM
     )
     return (
         f"SELECT {columns} FROM (SELECT * FROM {tables.DATABASE}.gap_events WHERE detection_time >= "
@@ -133,6 +137,7 @@ def instruments() -> str:
     columns = ", ".join(
         f"toUnixTimestamp64Micro({column.name}) AS {column.name}" if "DateTime64" in column.type else column.name
         for column in table.columns
+        if column.name != _PLACE_IN_STREAM
     )
     return (
         f"SELECT {columns} FROM (SELECT * FROM {tables.DATABASE}.instruments ORDER BY received_at DESC "

@@ -53,6 +53,7 @@ def pure_modules(folder: str) -> tuple[str, ...]:
         ),
         "collector": ("budget", "core", "outbox", "plan", "pool", "questions", "universe"),
         "storage_batcher": ("core", "entry", "isolation"),
+        "gap_backfill": ("core", "filling", "series", "answers", "findings", "questions"),
         "arbitrage_signal": (
             "exact",
             "fees",
