@@ -25,6 +25,8 @@ class Place(msgspec.Struct, frozen=True):
     symbol: str
     kind: str
     interval: str | None = None
+    channel: str = ""
+    """Two channels of an instrument may tell of one kind, each with gaps of its own."""
 
 
 class Hole(msgspec.Struct, kw_only=True):
@@ -56,7 +58,8 @@ def gap_of(
     process worked it out.
     """
     start = hole.lost_from if hole.last_sequence is None else hole.last_sequence
-    name = f"{place.exchange} {place.market} {place.symbol} {place.kind} {place.interval} {hole.gap_type} {start}"
+    where = f"{place.exchange} {place.market} {place.symbol} {place.channel} {place.kind} {place.interval}"
+    name = f"{where} {hole.gap_type} {start}"
     return records.Gap(
         exchange=place.exchange,
         market=place.market,

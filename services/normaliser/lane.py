@@ -310,7 +310,7 @@ class Lane:
 
     def place(self, kind: str) -> Place:
         """Return whose gap one of this lane and kind is."""
-        return Place(self.exchange, self.market, self.symbol, kind, self.channel.interval)
+        return Place(self.exchange, self.market, self.symbol, kind, self.channel.interval, self.channel.name)
 
     def _after(self, kind: str) -> int | None:
         """Return the lower bound in exchange time. Records may share a time, so the last one's own time is inside."""

@@ -9,6 +9,7 @@ from services.normaliser.book_lane import BookLane
 from services.normaliser.candle_lane import CandleLane
 from services.normaliser.desk import Desk
 from services.normaliser.lane import Lane
+from services.normaliser.merging_lane import MergingLane
 from services.normaliser.numbered_lanes import NumberedLane, QuoteLane
 from services.normaliser.stream_book_lane import StreamBookLane
 from services.normaliser.value_lane import ValueLane
@@ -32,6 +33,8 @@ def make_lane(desk: Desk, market: Market, symbol: str, channel: Channel) -> Lane
         intervals = _built(desk, market) if channel.interval == BASE else []
         if intervals or not channel.closes_itself:
             return CandleLane(desk, market.exchange, market.market, symbol, channel, intervals)
+    if channel.merge is not None:
+        return MergingLane(desk, market.exchange, market.market, symbol, channel)
     return _lane_type(channel)(desk, market.exchange, market.market, symbol, channel)
 
 

@@ -127,8 +127,12 @@ class QuoteLane(Lane):
         self.desk.emit(record)
 
     def said(self, record: records.Record, last: records.Record) -> bool:
-        """Whether `record` is `last` once more."""
-        return _number(record) == _number(last) and same(record, last)
+        """Whether `record` is `last` once more: of one number, and equal but for when it was sent."""
+        if _number(record) != _number(last):
+            return False
+        if record.sequence is None:  # type: ignore[attr-defined]  # quotes only come here
+            return same(record, last)
+        return same(record, msgspec.structs.replace(last, timestamp=record.timestamp, sent_at=_sent_at(record)))
 
     def passed(self, record: records.Record, last: records.Record) -> bool:
         """Whether a quote's number is not above the last one's."""
@@ -137,6 +141,11 @@ class QuoteLane(Lane):
     def moment(self, record: records.Record) -> int:
         """Return the match time, or our receive time where the exchange gives none."""
         return record.timestamp
+
+
+def _sent_at(record: records.Record) -> int | None:
+    sent_at: int | None = getattr(record, "sent_at", None)
+    return sent_at
 
 
 def _number(record: records.Record) -> int:

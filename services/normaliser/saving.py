@@ -18,6 +18,7 @@ from services.normaliser.candle_lane import CandleLane
 from services.normaliser.clock_lane import ClockLane
 from services.normaliser.gaps import Hole
 from services.normaliser.lane import Lane, Link
+from services.normaliser.merging_lane import MergingLane
 from services.normaliser.poll_lane import PollLane
 from services.normaliser.stream_book_lane import BookStart
 from services.normaliser.value_lane import Key, ValueLane
@@ -88,6 +89,8 @@ class SavedLane(msgspec.Struct):
     overlap: bool
     delisted: bool = False
     given_up: str = ""
+    whole: dict[str, bytes] = {}
+    """Of a `MergingLane`."""
     books: SavedBookLane | None = None
     values: SavedValueLane | None = None
     candles: SavedCandleLane | None = None
@@ -205,6 +208,7 @@ def dump_lane(lane: Lane) -> SavedLane:
         overlap=lane.overlap,
         delisted=lane.delisted,
         given_up=lane.given_up,
+        whole=dict(lane.whole) if isinstance(lane, MergingLane) else {},
         books=_dump_books(lane) if isinstance(lane, BookLane) else None,
         values=_dump_values(lane) if isinstance(lane, ValueLane) else None,
         candles=_dump_candles(lane) if isinstance(lane, CandleLane) else None,
@@ -225,6 +229,8 @@ def load_lane(lane: Lane, saved: SavedLane) -> None:
     lane.last = {kind: _record(kind, body) for kind, body in saved.last.items()}
     lane.overlap = saved.overlap
     lane.delisted, lane.given_up = saved.delisted, saved.given_up
+    if isinstance(lane, MergingLane):
+        lane.whole = saved.whole
     if isinstance(lane, BookLane) and saved.books is not None:
         _load_books(lane, saved.books)
     if isinstance(lane, ValueLane) and saved.values is not None:

@@ -148,8 +148,53 @@ def test_ticker_records_are_told_by_their_kinds(recordings: Path) -> None:
     body = (recordings / "bybit" / "nautilus_trader" / "ws_ticker_linear.json").read_bytes()
     kinds = [item["_to"] for item in bench.ws("ticker", body)]
     assert kinds == ["md.ticker", "md.index_price", "md.funding_rate", "md.open_interest"]
-    delta = json.loads(body) | {"type": "delta", "data": {"symbol": "BTCUSDT", "markPrice": "1.5"}, "ts": START_MS}
-    assert told(bench.ws("ticker", delta, 1), "mark_price", "index_price") == [("md.index_price", "1.5", None)]
+
+
+def delta(body: bytes, milliseconds: int, **changed: str) -> dict[str, Any]:
+    data = {"symbol": "BTCUSDT", **changed}
+    return json.loads(body) | {"type": "delta", "data": data, "ts": START_MS + milliseconds}
+
+
+def test_a_ticker_delta_keeps_what_it_does_not_tell_and_only_what_changed_is_told(recordings: Path) -> None:
+    bench = perp()
+    body = (recordings / "bybit" / "nautilus_trader" / "ws_ticker_linear.json").read_bytes()
+    whole = json.loads(body)["data"]
+    bench.ws("ticker", body)
+    found = bench.ws("ticker", delta(body, 0, markPrice="1.5"), 1)
+    assert told(found, "mark_price", "index_price") == [("md.index_price", "1.5", whole["indexPrice"])]
+    assert bench.ws("ticker", delta(body, 100, markPrice="1.5", openInterest=whole["openInterest"]), 2) == []
+    (found,) = bench.ws("ticker", delta(body, 200, fundingRate="0.0007"), 3)
+    assert (found["_to"], found["rate"], found["mark_price"]) == ("md.funding_rate", "0.0007", "1.5")
+    assert found["next_funding_time"] == int(whole["nextFundingTime"]) * 1_000
+    (found,) = bench.ws("ticker", delta(body, 300, bid1Price="9.5"), 4)
+    assert (found["_to"], found["bid_price"], found["last_price"]) == ("md.ticker", "9.5", whole["lastPrice"])
+    assert found["timestamp"] == (START_MS + 300) * 1_000
+    again = json.loads(body) | {"ts": START_MS + 400}
+    assert {item["_to"] for item in bench.ws("ticker", again, 5)} == {"md.ticker", "md.index_price", "md.funding_rate"}
+
+
+def test_what_another_connection_told_is_not_merged(recordings: Path) -> None:
+    bench = perp()
+    body = (recordings / "bybit" / "nautilus_trader" / "ws_ticker_linear.json").read_bytes()
+    bench.ws("ticker", body)
+    bench.closed("A", at=1)
+    found = bench.ws("ticker", delta(body, 2_000, markPrice="7.5"), 2, on="B")
+    assert told(found, "mark_price", "index_price")[-1] == ("md.index_price", "7.5", None)
+
+
+def test_a_quote_told_again_when_nothing_changed_is_stored_once() -> None:
+    bench = perp()
+    quote = {
+        "topic": "orderbook.1.BTCUSDT",
+        "type": "snapshot",
+        "ts": START_MS,
+        "cts": START_MS - 2,
+        "data": {"s": "BTCUSDT", "b": [["10", "1"]], "a": [["11", "2"]], "u": 7, "seq": 1},
+    }
+    assert told(bench.ws("quotes", quote), "sequence") == [("md.quote", 7)]
+    assert bench.ws("quotes", quote | {"ts": START_MS + 3_000}, 3) == []
+    fuller = quote["data"] | {"a": [["11", "3"]]}  # type: ignore[operator]
+    assert told(bench.ws("quotes", quote | {"data": fuller}, 4), "ask_quantity") == [("md.quote", "3")]
 
 
 def test_a_polled_answer_that_fails_is_a_dead_letter() -> None:

@@ -110,7 +110,7 @@ def test_every_kind_that_is_offered_has_a_stream_on_its_own_url() -> None:
     }
     assert streams("perp", "A-B-SWAP") == {
         f"{name}:A-B-SWAP": url for name, url in (contracts | {"funding-rate": public}).items()
-    } | {"liquidation-orders:SWAP": public}
+    } | {"liquidation-orders:SWAP": public, "index-tickers:A-B": public}
 
 
 def test_a_subscription_of_a_whole_connection_fits_into_the_exchanges_64_kilobytes() -> None:

@@ -490,3 +490,18 @@ def test_random_bytes_raise_nothing_but_bad_frame(body: bytes, channel: str) -> 
     if body != b"pong":
         with pytest.raises(BadFrame):
             MARKETS["perp"].sort(body)
+
+
+def test_the_index_of_a_perpetual_is_an_index_price_without_a_mark_price() -> None:
+    row = {"instId": "BTC-USDT", "idxPx": "84661.30", "high24h": "1", "sodUtc8": "2", "ts": str(TS)}
+    (found,) = parse("index_price", push("index-tickers", row, name="BTC-USDT"))
+    assert found == {
+        "symbol": "BTC-USDT-PERP",
+        "timestamp": TS * 1000,
+        "timestamp_source": "push",
+        "index_price": "84661.30",
+    }
+    with pytest.raises(BadFrame, match="index 'BTC-USDT' filed under BTC-USD-PERP"):
+        parse("index_price", push("index-tickers", row, name="BTC-USDT"), symbol="BTC-USD-PERP")
+    with pytest.raises(BadFrame, match="idxPx is 'NaN'"):
+        parse("index_price", push("index-tickers", row | {"idxPx": "NaN"}, name="BTC-USDT"))

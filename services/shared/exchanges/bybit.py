@@ -300,13 +300,29 @@ def book_audit(category: str) -> Poll:
     return audit_poll(path, 1, parse_book_answer)
 
 
+_decode_parts = msgspec.json.Decoder(wire.Push[dict[str, msgspec.Raw]]).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def merge_ticker(whole: bytes | None, frame: bytes) -> bytes:
+    """Put what a `tickers` delta tells into the whole before it; a snapshot begins anew. A push's time is its own."""
+    try:
+        push = _decode_parts(frame)
+        if push.type == "delta" and whole is not None:
+            push.data = _decode_parts(whole).data | push.data
+            return _encode(push)
+    except UNREADABLE as error:
+        raise BadFrame(f"not a frame of channel ticker: {error}") from None
+    return frame
+
+
 def topic(prefix: str) -> Callable[[str], str]:
     """Return what makes a topic of the exchange's symbol."""
     return lambda symbol: f"{prefix}.{symbol}"
 
 
-def common_channels(trades: Channel, parse_ticker: Parser, ticker_kinds: tuple[str, ...]) -> list[Channel]:
-    """Return the channels that both markets have; what trades' ids tell differs."""
+def common_channels(trades: Channel, ticker: Channel) -> list[Channel]:
+    """Return the channels that both markets have; what trades' ids and tickers tell differs."""
     return [
         trades,
         Channel("depth", ("book_change",), topic(f"orderbook.{BOOK_DEPTH}"), parse_book),
@@ -321,5 +337,5 @@ def common_channels(trades: Channel, parse_ticker: Parser, ticker_kinds: tuple[s
             )
             for interval, name in INTERVALS.items()
         ),
-        Channel("ticker", ticker_kinds, topic("tickers"), parse_ticker),
+        ticker,
     ]

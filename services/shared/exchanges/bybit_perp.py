@@ -14,11 +14,9 @@ from services.shared.exchanges.server_time import time_poll
 
 MARKET = "perp"
 RATIO_PERIOD = "5m"
-TICKER_EVERY_S = 10
 
 _read_ticker = bybit.reader(wire.Ticker, "tickers.")
 _read_liquidations = bybit.reader(list[wire.Liquidation], "allLiquidation.")
-_read_tickers = bybit.answer_reader(wire.Rows[wire.Ticker])
 _read_funding = bybit.answer_reader(wire.Rows[wire.Funding])
 _read_ratios = bybit.answer_reader(wire.Rows[wire.Ratio])
 
@@ -26,8 +24,7 @@ _read_ratios = bybit.answer_reader(wire.Rows[wire.Ratio])
 def parse_ticker(frame: RawFrame, listing: Listing) -> tuple[records.Record, ...]:
     """Parse `tickers`: prices, funding rate, open interest and 24 h statistics, as far as the frame has them.
 
-    A snapshot has all, a delta only what has changed: a statistic is told when its own number is in the frame, beside
-    whatever else of it came along. The 24 h statistics are a whole, which REST is asked for.
+    A snapshot has all, a delta only what has changed since, and is read merged with what came before it.
     """
     push = _read_ticker(frame)
     t, at = push.data, push.ts
@@ -129,13 +126,6 @@ def parse_liquidations(frame: RawFrame, listing: Listing) -> tuple[records.Liqui
     return tuple(found)
 
 
-def parse_tickers_answer(frame: RawFrame, listing: Listing) -> tuple[records.Ticker, ...]:
-    """Parse REST `tickers`: the 24 h statistics as a whole."""
-    rows, at = _read_tickers(frame)
-    found = (bybit.ticker(row, symbol_of(row.symbol, frame, listing), at, frame) for row in rows.rows)
-    return tuple(record for record in found if record is not None)
-
-
 def parse_funding(frame: RawFrame, listing: Listing) -> tuple[records.FundingRate, ...]:
     """Parse REST `funding/history`: rates as they were settled; the newest comes first and is told last."""
     rows, _ = _read_funding(frame)
@@ -201,14 +191,6 @@ _POLLS = [
     bybit.book_audit("linear"),
     _TIME,
     Poll(
-        "tickers",
-        ("ticker",),
-        "/v5/market/tickers?category=linear&symbol={symbol}",
-        weight=1,
-        parse=parse_tickers_answer,
-        every_s=TICKER_EVERY_S,
-    ),
-    Poll(
         "funding",
         ("funding_rate",),
         "/v5/market/funding/history?category=linear&symbol={symbol}&limit=10",
@@ -226,8 +208,15 @@ _POLLS = [
     ),
 ]
 _TRADES = Channel("trades", ("trade",), bybit.topic("publicTrade"), bybit.trade_parser(), numbering=Numbering.NONE)
+_TICKER = Channel(
+    "ticker",
+    ("ticker", "index_price", "funding_rate", "open_interest"),
+    bybit.topic("tickers"),
+    parse_ticker,
+    merge=bybit.merge_ticker,
+)
 _CHANNELS = [
-    *bybit.common_channels(_TRADES, parse_ticker, ("ticker", "index_price", "funding_rate", "open_interest")),
+    *bybit.common_channels(_TRADES, _TICKER),
     Channel("liquidations", ("liquidation",), bybit.topic("allLiquidation"), parse_liquidations),
 ]
 

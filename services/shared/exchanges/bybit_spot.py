@@ -41,7 +41,7 @@ _INSTRUMENTS = Poll(
 )
 
 _TRADES = Channel("trades", ("trade",), bybit.topic("publicTrade"), bybit.trade_parser(_number))
-_CHANNELS = bybit.common_channels(_TRADES, parse_ticker, ("ticker",))
+_CHANNELS = bybit.common_channels(_TRADES, Channel("ticker", ("ticker",), bybit.topic("tickers"), parse_ticker))
 
 _TIME = time_poll("/v5/market/time", bybit_limits.read_time)
 BYBIT_SPOT = Market(

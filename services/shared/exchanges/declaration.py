@@ -103,6 +103,9 @@ class Channel:
     the next one's open, unless a `Candle` has said it before."""
     numbering: Numbering = Numbering.CONTIGUOUS
     """Of a trade channel. (Liquidations are known by their values, as with `NONE`.)"""
+    merge: Callable[[bytes | None, bytes], bytes] | None = None
+    """Of a channel whose frames tell only what has changed: makes the whole of the last whole of the same connection
+    (None: nothing came before) and the next frame. `parse` reads the whole. Raises BadFrame."""
     per_symbol: bool = True
     """If not, one stream carries every instrument of the market: `stream` is given an empty symbol and asked for once,
     its frames are filed under `_all`."""

@@ -106,10 +106,12 @@ def stream_of(channel: str) -> str:
     return f"{channel.removesuffix(_RAW)}.{INTERVAL}" if channel.endswith(_RAW) else channel
 
 
-def _answer(found: _Any) -> Reply | Pong:
+def _answer(found: _Any) -> Reply | Notice | Pong:
     own = isinstance(found.id, str)
     request_id = found.id if isinstance(found.id, int) else None
     error = found.error
+    if error is not None and found.id is None:
+        return Notice(f"{error.code}: {error.message} {_shown(error.data)}".rstrip(), reconnect=False)
     if error is not None:
         return Reply(request_id, f"{error.code}: {error.message} {_shown(error.data)}".rstrip())
     if own:

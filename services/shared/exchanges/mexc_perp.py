@@ -27,7 +27,7 @@ from services.shared.exchanges.shared_answers import UNREADABLE, audit_poll, rea
 MARKET = "perp"
 SNAPSHOT_LIMIT = 1_000
 
-_STATES = {0: "trading", 1: "delivery", 2: "completed", 3: "offline", 4: "paused"}
+_STATES = {0: "trading", 1: "delivery", 2: "delivered", 3: "delisted", 4: "paused"}
 
 T = TypeVar("T")
 _decode_answer = msgspec.json.Decoder(wire.Answer).decode

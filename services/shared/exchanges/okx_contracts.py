@@ -16,6 +16,7 @@ RATIO_PERIOD = "5m"
 _RUBIK = "/api/v5/rubik/stat/contracts"
 
 _read_mark_price = reader(wire.MarkPrice, "mark-price")
+_read_index_price = reader(wire.IndexTicker, "index-tickers")
 _read_funding = reader(wire.Funding, "funding-rate")
 _read_open_interest = reader(wire.OpenInterest, "open-interest")
 _read_liquidations = reader(wire.Liquidation, "liquidation-orders")
@@ -36,6 +37,36 @@ def parse_mark_price(frame: RawFrame, listing: Listing) -> tuple[records.IndexPr
                 received_at=frame.received_at,
                 source="live",
                 mark_price=m.markPx,
+            )
+        )
+    return tuple(found)
+
+
+def index_of(contract: str) -> str:
+    """Return the index behind a perpetual, in the exchange's words: BTC-USD-SWAP follows BTC-USD."""
+    return contract.removesuffix("-SWAP")
+
+
+def parse_index_price(frame: RawFrame, listing: Listing) -> tuple[records.IndexPrice, ...]:
+    """Parse `index-tickers` of a perpetual's index, which names the index alone."""
+    instrument = listing.by_symbol.get(frame.symbol)
+    if instrument is None:
+        raise UnknownSymbol(f"{frame.symbol!r} is on no instrument list of {frame.exchange} {frame.market}")
+    found = []
+    for i in _read_index_price(frame).data:
+        check(idxPx=i.idxPx)
+        if i.instId != index_of(instrument.exchange_symbol):
+            raise BadFrame(f"index {i.instId!r} filed under {frame.symbol}")
+        found.append(
+            records.IndexPrice(
+                exchange=frame.exchange,
+                market=frame.market,
+                symbol=frame.symbol,
+                timestamp=i.ts * US,
+                timestamp_source="push",
+                received_at=frame.received_at,
+                source="live",
+                index_price=i.idxPx,
             )
         )
     return tuple(found)
@@ -192,6 +223,11 @@ def contract_channels(kind: str) -> list[Channel]:
         ),
     ]
 
+
+INDEX_PRICE = Channel(
+    "index_price", ("index_price",), lambda symbol: f"index-tickers:{index_of(symbol)}", parse_index_price, PUBLIC
+)
+"""Of perpetuals: each has an index of its own. (Dated futures share one, which is that of the perpetual, too.)"""
 
 FUNDING = Channel("funding", ("funding_rate",), stream("funding-rate"), parse_funding, PUBLIC)
 """Of perpetuals."""

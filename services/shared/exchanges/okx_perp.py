@@ -10,7 +10,12 @@ from services.shared.exchanges.server_time import time_poll
 
 _KIND = "SWAP"
 _INSTRUMENTS = instruments_poll(_KIND, lambda name: f"{name.removesuffix('-SWAP')}-PERP")
-_CHANNELS = [*okx_prices.common_channels(), *okx_contracts.contract_channels(_KIND), okx_contracts.FUNDING]
+_CHANNELS = [
+    *okx_prices.common_channels(),
+    *okx_contracts.contract_channels(_KIND),
+    okx_contracts.INDEX_PRICE,
+    okx_contracts.FUNDING,
+]
 _TIME = time_poll("/api/v5/public/time", okx_limits.read_time)
 _POLLS = (_INSTRUMENTS, _TIME, *okx_contracts.PERP_POLLS)
 
