@@ -184,11 +184,9 @@ class Live:
 
     async def _instruments(self, before: int) -> None:
         """Hand the core each instrument's latest terms: what the table has, then what MD has of before `before`."""
-        count = 0
         try:
-            for subject, body in await stored.instruments(self._warehouse):
-                self._core.process(0, subject, body)
-                count += 1
+            for terms in await stored.instruments(self._warehouse):
+                self._core.process(terms.sequence, terms.subject, terms.body)
         except BadRecord as error:
             raise Broken(f"the table of instruments cannot be read: {error}") from error
         reader = Reader(self._bus, streams.MD, [FILTERS[0]], 0)

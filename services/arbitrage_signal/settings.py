@@ -42,7 +42,10 @@ class ArbitrageSignalSettings(Settings):
         20, ge=1, le=10_000, description="Pairs whose mid prices differ by more than this are taken for two coins."
     )
     suspend_s: float = Field(
-        60.0, gt=0, lt=_MEMORY_S, description="After so long apart a pair is suspended, until it was near for as long."
+        60.0,
+        gt=0,
+        lt=_MEMORY_S / 2,
+        description="After so long apart a pair is suspended, until it was near for as long.",
     )
     clock_jump_s: float = Field(10.0, gt=0, description="A step of the receive clock that is taken for a jump.")
     fees: dict[str, dict[str, str]] = Field(

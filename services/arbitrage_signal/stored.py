@@ -1,36 +1,190 @@
-"""What the tables hold of the core's inputs, as the messages they once were."""
+"""What the tables hold of the core's inputs and of what it told, as the messages they once were."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import heapq
+import re
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
 import orjson
 
 from schemas import records, subjects, tables
+from schemas.errors import Broken
+from services.arbitrage_signal.terms import MEMORY_US, SECOND
+from services.shared.runtime.migrations import retentions
 from services.shared.runtime.warehouse import Warehouse
 
-_SETTINGS = "SETTINGS output_format_json_quote_64bit_integers=0, output_format_json_quote_decimals=1"
+SLICE = 200_000
+"""How many MD sequences are asked for at once: what a replay holds in memory, at most."""
+
+DAY_US = 86_400 * SECOND
+_DB = tables.DATABASE
+_FORMAT = (
+    "FORMAT JSONEachRow SETTINGS output_format_json_quote_64bit_integers=0, output_format_json_quote_decimals=1, "
+    "output_format_json_named_tuples_as_objects=0"
+)
+_TIMES = (
+    "toUnixTimestamp64Micro(timestamp) AS timestamp, timestamp_source, "
+    "toUnixTimestamp64Micro(received_at) AS received_at, source"
+)
+_TERMS = "asset, toString(multiplier) AS multiplier, quote, status, source, toString(quantity_step) AS quantity_step"
+_LEVELS = (
+    "arrayMap(level -> arrayMap(number -> toString(number), level), bids) AS bids, "
+    "arrayMap(level -> arrayMap(number -> toString(number), level), asks) AS asks"
+)
+_NAME = "exchange, market, symbol"
+_ORDER = (
+    "timestamp",
+    "input_sequence",
+    "opportunity_id",
+    "exchange",
+    "market",
+    "symbol",
+    "other_exchange",
+    "other_market",
+)
 
 
-def messages(answer: bytes, kind: str) -> Iterator[tuple[str, bytes]]:
-    """Yield (subject, body) of rows in JSONEachRow that hold an instrument's name and the fields of a record."""
+class _Input(NamedTuple):
+    table: str
+    kind: str
+    columns: str
+    timed: bool
+    """Whether its receive time is the core's clock."""
+
+
+_INPUTS = (
+    _Input(
+        "quotes",
+        records.Quote.KIND,
+        f"{_TIMES}, toString(bid_price) AS bid_price, toString(bid_quantity) AS bid_quantity, "
+        "toString(ask_price) AS ask_price, toString(ask_quantity) AS ask_quantity",
+        timed=True,
+    ),
+    _Input("orderbooks", records.OrderBook.KIND, f"{_TIMES}, sequence, {_LEVELS}", timed=True),
+    _Input("book_deltas", records.BookChange.KIND, f"{_TIMES}, last_sequence, in_step, {_LEVELS}", timed=True),
+    _Input("instruments", records.Instrument.KIND, _TERMS, timed=False),
+    _Input("clock_offsets", records.ClockOffset.KIND, "offset_us", timed=False),
+    _Input("gap_events", records.Gap.KIND, "kind, status, interval", timed=False),
+)
+
+
+class SpanRefused(Broken):
+    """A span of time that cannot be replayed as it was lived."""
+
+
+class Message(NamedTuple):
+    """A message as MD held it."""
+
+    sequence: int
+    subject: str
+    body: bytes
+
+
+def _messages(answer: bytes, kind: str) -> Iterator[Message]:
     for line in answer.splitlines():
         row = orjson.loads(line)
-        yield subjects.md(kind, row["exchange"], row["market"], row["symbol"]), line
+        names = row["exchange"], row["market"], row["symbol"]
+        subject = subjects.gap(*names) if kind == records.Gap.KIND else subjects.md(kind, *names)
+        yield Message(row["stream_sequence"], subject, line)
 
 
-async def instruments(warehouse: Warehouse, before: int | None = None) -> list[tuple[str, bytes]]:
+async def instruments(warehouse: Warehouse, before: int | None = None) -> list[Message]:
     """Return each instrument's latest terms, those of MD sequences below `before` where that is given.
 
     Raises Busy, Broken, BadRecord.
     """
     known = "" if before is None else "AND stream_sequence < {before:Int64} "
     answer = await warehouse.query(
-        "SELECT exchange, market, symbol, asset, toString(multiplier) AS multiplier, quote, status, source, "
-        "toString(quantity_step) AS quantity_step "
-        f"FROM {tables.DATABASE}.instruments WHERE source = 'live' {known}"
-        "ORDER BY ifNull(stream_sequence, 0) DESC, received_at DESC LIMIT 1 BY exchange, market, symbol "
-        f"FORMAT JSONEachRow {_SETTINGS}",
+        f"SELECT {_NAME}, {_TERMS}, ifNull(stream_sequence, 0) AS stream_sequence "
+        f"FROM {_DB}.instruments WHERE source = 'live' {known}"
+        "ORDER BY stream_sequence DESC, received_at DESC LIMIT 1 BY exchange, market, symbol "
+        f"{_FORMAT}",
         None if before is None else {"before": before},
     )
-    return list(messages(answer, records.Instrument.KIND))
+    return sorted(_messages(answer, records.Instrument.KIND))
+
+
+async def bounds(warehouse: Warehouse, begin: int, end: int) -> tuple[int, int] | None:
+    """Return the first and last MD sequence received from `begin` up to but without `end`; None when there is none.
+
+    Raises SpanRefused when rows of that span do not know their sequence.
+    """
+    parts = " UNION ALL ".join(
+        f"SELECT min(stream_sequence) AS first, max(stream_sequence) AS last, countIf(stream_sequence IS NULL) AS bare "
+        f"FROM {_DB}.{item.table} WHERE source = 'live' AND received_at >= fromUnixTimestamp64Micro({begin:d}, 'UTC') "
+        f"AND received_at < fromUnixTimestamp64Micro({end:d}, 'UTC')"
+        for item in _INPUTS
+        if item.timed
+    )
+    answer = await warehouse.query(
+        f"SELECT min(first) AS first, max(last) AS last, sum(bare) AS bare FROM ({parts}) {_FORMAT}"
+    )
+    found = orjson.loads(answer)
+    if found["bare"]:
+        raise SpanRefused(f"{found['bare']} rows of the span do not know their place in the stream: they are older")
+    return None if found["first"] is None else (found["first"], found["last"])
+
+
+async def replay(warehouse: Warehouse, first: int, last: int) -> AsyncIterator[Message]:
+    """Yield every live input from MD sequence `first` to `last`, in order. Raises Busy, Broken, BadRecord."""
+    for begin in range(first, last + 1, SLICE):
+        end = min(begin + SLICE, last + 1)
+        parts = []
+        for item in _INPUTS:
+            answer = await warehouse.query(
+                f"SELECT {_NAME}, {item.columns}, stream_sequence FROM {_DB}.{item.table} WHERE source = 'live' "
+                f"AND stream_sequence >= {begin:d} AND stream_sequence < {end:d} ORDER BY stream_sequence {_FORMAT}"
+            )
+            parts.append(_messages(answer, item.kind))
+        for message in heapq.merge(*parts):
+            yield message
+
+
+async def refuse_if_cut(warehouse: Warehouse, begin: int, now: int) -> None:
+    """Raise SpanRefused when retention has taken, or is free to take, inputs of a span that begins at `begin`."""
+    kept = await retentions(warehouse)
+    for item in _INPUTS:
+        found = re.search(r"toIntervalDay\((\d+)\)", kept.get(item.table) or "")
+        if found is None or not item.timed:
+            continue
+        oldest = now - int(found[1]) * DAY_US
+        if begin - MEMORY_US < oldest:
+            raise SpanRefused(
+                f"{item.table} are kept for {found[1]} d: what is left begins at {moment(oldest + MEMORY_US)}, with "
+                f"{MEMORY_US // SECOND} s before it to warm up, and the span at {moment(begin)}"
+            )
+
+
+def moment(at: int) -> str:
+    """Return a time as a person reads it, UTC."""
+    return datetime.fromtimestamp(at / SECOND, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+async def signals(warehouse: Warehouse, name: str, begin: int, end: int) -> list[dict[str, Any]]:
+    """Return what the live service told from `begin` up to but without `end`, as it was on the wire, in order.
+
+    `name` is one of the two tables of signals. Of opportunities, those that were opened from `begin` on.
+    """
+    table = tables.BY_NAME[name]
+    since = "opened_at" if table.record is records.ArbitrageOpportunity else "timestamp"
+    columns = ", ".join(_read_back(column) for column in table.columns)
+    order = ", ".join(column for column in _ORDER if column in table.record.__struct_fields__)
+    answer = await warehouse.query(
+        f"SELECT {columns} FROM {_DB}.{name} AS t WHERE t.{since} >= fromUnixTimestamp64Micro({begin:d}, 'UTC') "
+        f"AND t.timestamp < fromUnixTimestamp64Micro({end:d}, 'UTC') ORDER BY {order} {_FORMAT}"
+    )
+    rows = (orjson.loads(line) for line in answer.splitlines())
+    return [{column: value for column, value in row.items() if value is not None} for row in rows]
+
+
+def _read_back(column: tables.Column) -> str:
+    """Return the expression that gives a column as it was on the wire."""
+    name = column.name
+    if "DateTime64" in column.type:
+        return f"toUnixTimestamp64Micro(t.{name}) AS {name}"
+    if "Array" in column.type:
+        return f"arrayMap(row -> arrayMap(number -> toString(number), row), t.{name}) AS {name}"
+    return f"toString(t.{name}) AS {name}" if "Decimal" in column.type else f"t.{name} AS {name}"

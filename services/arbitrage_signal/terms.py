@@ -12,9 +12,10 @@ SECOND = 1_000_000
 HORIZONS = ((100_000, "net_after_100ms"), (SECOND, "net_after_1s"), (5 * SECOND, "net_after_5s"))
 """After how many microseconds it is noted what is left of an opportunity, and in which field."""
 
-MEMORY_US = 90 * SECOND
+MEMORY_US = 180 * SECOND
 """What the core knows of a market follows from the records of so long a time, besides terms, open opportunities and
-suspensions: a warm-up of that length makes two cores agree. It must exceed the age limit and the time to suspend."""
+suspensions: a warm-up of that length makes two cores agree. It must exceed the age limit, and twice the time after
+which a pair is suspended: so long ago may have begun what suspends it still."""
 
 MARKETS = ("spot", "perp")
 """Markets whose instruments are paired. A dated future's price differs from the spot's by right."""

@@ -1,0 +1,150 @@
+"""The arbitrage signal through real NATS and the real engine: live, killed, and once more in hindsight."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas import records, streams, subjects
+from services.arbitrage_signal import hindsight, stored
+from services.arbitrage_signal.core import ArbitrageCore
+from services.arbitrage_signal.live import FILTERS
+from services.arbitrage_signal.settings import ArbitrageSignalSettings
+from services.arbitrage_signal.terms import MEMORY_US
+from services.shared.runtime.migrations import migrate
+from tests.arbitrage_market import SECOND, START, Plan, market
+from tests.clickhouse_server import REPOSITORY
+from tests.storage_batcher_bench import Bench, run_bench
+
+ASSETS, WINDOWS = 2, 9
+SETTINGS: dict[str, Any] = {"sizes": ("50", "500", "5000"), "different_coins": ("A0:mexc", "A1:mexc")}
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    async with run_bench(tmp_path) as running:
+        yield running
+
+
+class Service:
+    """A live service in a process of its own."""
+
+    def __init__(self, bench: Bench, number: int) -> None:
+        self.log = bench.directory / f"arbitrage-{number}.log"
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("TAPELINE_")},
+            "TAPELINE_NATS_URL": bench.nats.url,
+            "TAPELINE_CLICKHOUSE_URL": bench.clickhouse.url,
+            "TAPELINE_LOG_FORMAT": "json",
+            "TAPELINE_HEALTH_PORT": "0",
+            **{f"TAPELINE_ARBITRAGE_SIGNAL_{name.upper()}": ",".join(value) for name, value in SETTINGS.items()},
+        }
+        with self.log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "services.arbitrage_signal"],
+                cwd=REPOSITORY,
+                env=environment,
+                stdout=output,
+                stderr=output,
+            )
+
+    def _events(self, name: str) -> list[dict[str, Any]]:
+        assert self.process.poll() is None, self.log.read_text()[-3000:]
+        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        return [line for line in lines if line["event"] == name]
+
+    async def status(self) -> dict[str, Any]:
+        (found,) = self._events("health_listening")
+
+        def ask() -> dict[str, Any]:
+            with urllib.request.urlopen(f"http://127.0.0.1:{found['port']}/status", timeout=5) as answer:
+                return dict(json.loads(answer.read()))
+
+        return await asyncio.to_thread(ask)
+
+    async def until(self, position: int) -> dict[str, Any]:
+        """Wait until the checkpoint has come to a position of MD."""
+        while True:
+            if self._events("health_listening"):
+                status = await self.status()
+                if status["ready"] and status["position"] >= position and not status["pending_messages"]:
+                    return status
+            await asyncio.sleep(0.05)
+
+    def end(self, number: signal.Signals) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(30)
+
+
+def told(plan: Plan) -> list[records.Record]:
+    """What one core tells of all messages, without an interruption: the truth for the live service."""
+    core = ArbitrageCore(ArbitrageSignalSettings.load(**SETTINGS).terms())
+    found: list[records.Record] = []
+    for sequence, item in enumerate(plan.messages, 1):
+        found += core.process(sequence, item.subject, item.body)
+    return found
+
+
+async def test_what_is_told_live_is_told_once_survives_a_kill_and_is_told_again_in_hindsight(bench: Bench) -> None:
+    plan = market(ASSETS, WINDOWS, seed=7)
+    await migrate(bench.warehouse, retention=False)  # its time is long ago
+    batcher = bench.start(batch_age_s=0.2)
+    messages = [(item.subject, item.body) for item in plan.messages]
+    service = Service(bench, 0)
+    await service.until(0)
+    parts = [messages[begin : begin + 700] for begin in range(0, len(messages), 700)]
+    for number, part in enumerate(parts):
+        last = await bench.publish(part)
+        if number in (1, 3):
+            # Killed in the midst of it: opportunities are open, and some of what was read is told already.
+            service.end(signal.SIGKILL)
+            service = Service(bench, number + 1)
+    status = await service.until(last)
+    assert (status["instruments"], status["pairs"]) == (10, 2 * 6)
+    assert service.end(signal.SIGTERM) == 0
+    last = (await bench.bus.bounds(streams.MD))[1]
+    await bench.stored(batcher, last)
+
+    end = plan.messages[-1].at + SECOND
+    live = await stored.signals(bench.warehouse, "arbitrage_opportunities", START, end)
+    spreads = await stored.signals(bench.warehouse, "arbitrage_spreads", START, end)
+    expected = [without_sequence(hindsight.as_told(record)) for record in told(plan)]  # type: ignore[arg-type]
+    assert {record["event"] for record in live} == {"open", "confirmed", "update", "closed"}
+    found = hindsight.compare([without_sequence(record) for record in live + spreads], expected)
+    assert (found.only_live, found.only_hindsight) == ([], [])
+    assert found.same == len(expected) > 500
+
+    async def again(begin: int) -> hindsight.Comparison:
+        core = ArbitrageCore(ArbitrageSignalSettings.load(**SETTINGS).terms())
+        records_ = [hindsight.as_told(one) async for one in hindsight.replayed(bench.warehouse, core, begin, end)]
+        mine = await stored.signals(bench.warehouse, "arbitrage_opportunities", begin, end)
+        theirs = await stored.signals(bench.warehouse, "arbitrage_spreads", begin, end)
+        return hindsight.compare(mine + theirs, records_)
+
+    whole = await again(START - MEMORY_US)
+    assert whole.equal and whole.same == len(live) + len(spreads)
+    part_of_it = await again(START + 30 * SECOND)
+    assert part_of_it.equal and 0 < part_of_it.same < whole.same
+
+
+def without_sequence(record: dict[str, Any]) -> dict[str, Any]:
+    """The MD sequences of the test's messages are others: signals and checkpoints stand between them."""
+    rest = {name: value for name, value in record.items() if name != "input_sequence"}
+    if "opportunity_id" in rest:
+        opened, _, names = rest["opportunity_id"].partition("-")
+        rest["opportunity_id"] = f"{opened.partition('.')[0]}-{names}"
+    return rest
+
+
+def test_the_subjects_are_those_that_the_core_takes() -> None:
+    assert subjects.md_filter("quote") in FILTERS and subjects.GAP_ALL in FILTERS
