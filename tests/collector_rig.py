@@ -74,7 +74,8 @@ class Process:
         """Wait until /status shows these values; a callable is asked."""
         while True:
             status = await self.status()
-            if all(value(status[key]) if callable(value) else status[key] == value for key, value in wanted.items()):
+            known = wanted.keys() <= status.keys()  # it listens before it has anything to say
+            if known and all(value(status[k]) if callable(value) else status[k] == value for k, value in wanted.items()):
                 return status
             assert self.alive(), self.log.read_text()[-4000:]
             await asyncio.sleep(0.02)
