@@ -54,7 +54,7 @@ class BudgetRequest(msgspec.Struct, frozen=True):
     endpoint: str
     weight: Annotated[int, msgspec.Meta(ge=1)]
     priority: Priority
-    wait_s: Annotated[float, msgspec.Meta(gt=0, le=600)] = DEFAULT_WAIT_S
+    wait_s: Annotated[float, msgspec.Meta(gt=0, le=50)] = DEFAULT_WAIT_S
 
 
 class BudgetGrant(msgspec.Struct, frozen=True):
