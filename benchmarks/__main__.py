@@ -1,4 +1,7 @@
-"""`make bench`: run every benchmark, print its table, and keep it in benchmarks/results.md with date and machine."""
+"""`make bench`: run every benchmark, print its table, and keep it in benchmarks/results.md with date and machine.
+
+`python -m benchmarks symbols` runs one that takes long, and prints its table only.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,12 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import normaliser, road
+from benchmarks import normaliser, road, symbols
 
 RESULTS = Path(__file__).parent / "results.md"
+
+LONG = {"symbols": symbols.main}
+"""Benchmarks that take too long to be run with the others, by name."""
 
 
 def processor() -> str:
@@ -24,7 +30,11 @@ def processor() -> str:
 
 
 def main() -> int:
-    """Run all, print all, write all."""
+    """Run all, print all, write all; or the one that is named."""
+    if len(sys.argv) > 1:
+        if sys.argv[1] not in LONG:
+            raise SystemExit(f"{sys.argv[1]!r} is no benchmark of its own; there are {', '.join(LONG)}")
+        return LONG[sys.argv[1]](sys.argv[2:])
     text = [
         "# Benchmarks",
         "",

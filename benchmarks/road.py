@@ -45,7 +45,7 @@ def _run(rate: int) -> str:
         with run_pipeline(data, "--simulate", **environment) as pipeline:
             pipeline.addresses()
             until(lambda: _finished(pipeline), "the market is told to its end and stored")
-            used = {name: _used(pipeline.starts(name)[-1]) for name in NAMES}
+            used = {name: used(pipeline.starts(name)[-1]) for name in NAMES}
             received = (pipeline.status("collector") or {})["received"]
             if pipeline.interrupt() != 0:
                 raise SystemExit(pipeline.log()[-4000:])
@@ -78,7 +78,7 @@ def _finished(pipeline: Pipeline) -> bool:
     )
 
 
-def _used(pid: int) -> tuple[float, float]:
+def used(pid: int) -> tuple[float, float]:
     """Return the processor seconds and resident MiB of a process, from Linux's /proc."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     ticks = int(fields[11]) + int(fields[12])
