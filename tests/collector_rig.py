@@ -75,7 +75,7 @@ class Process:
         while True:
             status = await self.status()
             known = wanted.keys() <= status.keys()  # it listens before it has anything to say
-            if known and all(value(status[k]) if callable(value) else status[k] == value for k, value in wanted.items()):
+            if known and all(_fits(value, status[key]) for key, value in wanted.items()):
                 return status
             assert self.alive(), self.log.read_text()[-4000:]
             await asyncio.sleep(0.02)
@@ -116,6 +116,10 @@ class Simulator(Process):
             if found["finished"]:
                 return found
             await asyncio.sleep(0.02)
+
+
+def _fits(wanted: Any, value: Any) -> bool:
+    return bool(wanted(value)) if callable(wanted) else bool(value == wanted)
 
 
 def get_json(url: str) -> dict[str, Any]:

@@ -261,6 +261,23 @@ async def test_messages_do_not_wait_for_one_anothers_answers(exchange: Exchange,
     assert [name for name, _ in rig.events()] == ["opened", "subscribed", "closed"], "on record together"
 
 
+async def test_a_connection_that_has_used_up_its_subscriptions_is_followed_by_another(
+    exchange: Exchange, tmp_path: Path
+) -> None:
+    # Two messages subscribe, a book begun anew takes two: of five an hour, four fifths are used.
+    rig = Rig(exchange, tmp_path, limits=replace(MARKET.limits, subscriptions_per_hour=5, streams_per_message=3))
+    async with rig.running():
+        await rig.until(lambda: rig.feed.ready)
+        assert rig.feed.line is not None and rig.feed.line.resync("A-USDT-PERP")
+        await rig.until(lambda: len(exchange.asked) == 4)
+        await rig.until(lambda: rig.feed.line is not None and rig.feed.line.resync("B-USDT-PERP"))
+        await rig.until(lambda: len(exchange.sockets) == 2 and rig.feed.ready)
+    assert exchange.asked[2:4] == [("unsubscribe", ["book:A"]), ("subscribe", ["book:A"])]
+    assert exchange.asked[4:] == exchange.asked[:2], "nothing more was asked for on the first one"
+    reasons = [reason for event, reason in rig.events() if event == "closed"]
+    assert reasons[0] == "the connection has sent all the subscription messages that it may in an hour"
+
+
 async def test_data_before_its_acknowledgement_is_data(exchange: Exchange, tmp_path: Path) -> None:
     early = {"arg": "trades:A", "data": [1]}
     exchange.answers = lambda message: [early, *by_stream(message)] if "trades:A" in message["args"] else []

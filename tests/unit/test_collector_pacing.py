@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.collector.pacing import Backoff, Budget
+from services.collector.pacing import Backoff, Budget, connects_pace
+from services.shared.exchanges.binance_perp import BINANCE_PERP
 
 MINUTE_US = 60_000_000
 
@@ -66,6 +68,26 @@ def test_a_pause_holds_everything_back_even_what_costs_nothing() -> None:
     budget.pause(1_000_000)
     assert budget.wait_us(0, 2_000_000) == 3_000_000
     assert budget.wait_us(0, 5_000_000) == 0
+
+
+def test_connects_keep_every_limit_that_is_named() -> None:
+    limits = replace(BINANCE_PERP.limits, connects_per_5_min=10, connects_per_s=3)
+    pace = connects_pace(limits, 0.8)
+    opened, now = [], 0
+    while len(opened) < 12:
+        wait = pace.wait_us(1, now)
+        if wait:
+            now += wait
+        else:
+            pace.spend(1, now)
+            opened.append(now)
+    assert [at for at in opened if at < 300_000_000] == [0, 0, *[second * 1_000_000 for second in (1, 1, 2, 2, 3, 3)]]
+    assert opened[8] == 300_000_000
+    unnamed = connects_pace(replace(limits, connects_per_s=None), 1.0)
+    for _ in range(10):
+        assert unnamed.wait_us(1, 0) == 0
+        unnamed.spend(1, 0)
+    assert unnamed.wait_us(1, 0) == 300_000_000
 
 
 def test_backoff_doubles_to_its_cap_with_jitter_and_starts_over() -> None:
