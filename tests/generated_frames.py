@@ -15,7 +15,7 @@ from schemas.frames import RawFrame
 from schemas.records import Record
 from services.exchange_simulator.generator.session import GeneratedSession
 from services.exchange_simulator.generator.venue import GeneratedVenue
-from services.shared.exchanges.declaration import BookSnapshot, Channel, Listing, Market, Poll, Reply, StreamName
+from services.shared.exchanges.declaration import Ask, BookSnapshot, Channel, Listing, Market, Poll, Reply, StreamName
 from services.shared.exchanges.registry import MARKETS
 from tests.generated_market import NOW_US, SECOND_US, play
 from tests.unit.test_generator_ledger import rows_of
@@ -102,6 +102,8 @@ class Listener:
         session = self.connect(now_us)
         for at_us, body in play(session, now_us, seconds):
             name = self.declared.sort(body)
+            if isinstance(name, Ask):
+                session.receive(name.answer, at_us)
             if not isinstance(name, StreamName):
                 continue
             channel, symbol = streams[name.name]

@@ -17,13 +17,13 @@ class Pool:
         self._most = most
         self._per_s = per_s
         self._left = float(most)
-        self._seen_us: int | None = None
+        self._seen_us = 0
 
     def take(self, cost: int, now_us: int) -> bool:
         """Take credits if there are enough; say whether there were."""
-        if self._seen_us is not None:
-            self._left = min(self._most, self._left + (now_us - self._seen_us) / 1_000_000 * self._per_s)
-        self._seen_us = now_us
+        passed_us = max(0, now_us - self._seen_us)
+        self._left = min(self._most, self._left + passed_us / 1_000_000 * self._per_s)
+        self._seen_us += passed_us
         if self._left < cost:
             return False
         self._left -= cost

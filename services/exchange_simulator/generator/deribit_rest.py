@@ -29,11 +29,10 @@ from services.exchange_simulator.generator.deribit_history import (
     settled_rates,
     trades,
     volatility_candles,
-    whole,
 )
 from services.exchange_simulator.generator.deribit_info import instrument
 from services.exchange_simulator.generator.deribit_ticker import ticker_data, ticker_fields
-from services.exchange_simulator.generator.deribit_volatility import Volatility
+from services.exchange_simulator.generator.deribit_volatility import Indices
 from services.exchange_simulator.generator.events import FullTickerEvent
 from services.exchange_simulator.generator.feed import Feed
 from services.exchange_simulator.generator.source import lag_us
@@ -55,10 +54,10 @@ class _NotFound(Exception):
 class GeneratedRest:
     """The REST face of one market."""
 
-    def __init__(self, feeds: Mapping[str, Feed], encoder: Encoder, volatilities: Mapping[str, Volatility]) -> None:
+    def __init__(self, feeds: Mapping[str, Feed], encoder: Encoder, indices: Indices) -> None:
         self._feeds = feeds
         self._encoder = encoder
-        self._volatilities = volatilities
+        self._indices = indices
         self._credits = Credits()
         self._methods: dict[str, Callable[[Query, int], str]] = {
             "get_time": lambda query, now_us: str(now_us // 1_000),
@@ -170,9 +169,8 @@ class GeneratedRest:
         return f'{{"trades":[{",".join(rows)}],"has_more":{"true" if page.has_more else "false"}}}'
 
     def _volatility(self, query: Query, now_us: int) -> str:
-        volatility = self._volatilities[choice(query, "currency", self._volatilities)]
-        whole(query, "start_timestamp")
-        return orjson.dumps(volatility_candles(volatility, query, now_us)).decode()
+        index = self._indices.of(choice(query, "currency", self._indices.currencies()))
+        return orjson.dumps(volatility_candles(index, query, now_us)).decode()
 
 
 def _full_ticker(feed: Feed, now_us: int) -> FullTickerEvent:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 
 from services.exchange_simulator.generator.deribit_events import FlaggedTradeEvent, VolatilityEvent, flag_of
-from services.exchange_simulator.generator.deribit_volatility import Volatility
+from services.exchange_simulator.generator.deribit_volatility import Indices
 from services.exchange_simulator.generator.events import Bundle, Event, Message
 from services.exchange_simulator.generator.feed import Feed
 from services.exchange_simulator.generator.source import SECOND_US, lag_us, whole_ms
@@ -46,7 +46,8 @@ class SecondsOfTrades(_EverySecond):
     def hear(self, topics: Collection[str], now_us: int) -> None:
         """Tell of trades from `now_us` on; what an instrument said before somebody heard it is not told."""
         super().hear(topics, now_us)
-        self._told = {name: self._told.get(name, self._upto(name, now_us)) for name in topics}
+        known = self.topics.intersection(topics)
+        self._told = {name: self._told.get(name, self._upto(name, now_us)) for name in known}
 
     def _upto(self, name: str, now_us: int) -> int:
         market = self._feeds[name].market
@@ -59,7 +60,7 @@ class SecondsOfTrades(_EverySecond):
     def take(self, heard: Collection[str]) -> Iterator[tuple[str, Message]]:
         """Yield the second's trades of each instrument heard."""
         due_us = self._next_us
-        for name in heard:
+        for name in sorted(self._told.keys() & heard):
             market, upto = self._feeds[name].market, self._upto(name, due_us)
             trades = [market.trade(number) for number in range(self._told[name], upto)]
             self._told[name] = upto
@@ -72,17 +73,16 @@ class SecondsOfTrades(_EverySecond):
 
 
 class VolatilityIndices(_EverySecond):
-    """The volatility indices of the currencies that have one, by the exchange's name (`btc_usd`)."""
+    """The volatility indices, by the exchange's name (`btc_usd`)."""
 
-    def __init__(self, feeds: Mapping[str, Feed], volatilities: Mapping[str, Volatility]) -> None:
-        """Take the indices by currency; each is filed under its currency's inverse perpetual."""
+    def __init__(self, indices: Indices) -> None:
         super().__init__()
-        names = {f"{currency.lower()}_usd": currency for currency in volatilities}
-        self._of = {
-            name: (feeds[f"{currency}-PERPETUAL"].market.listing, volatilities[currency])
-            for name, currency in names.items()
-        }
-        self.topics = frozenset(self._of)
+        self._indices = indices
+
+    @property
+    def topics(self) -> frozenset[str]:
+        """The name of each index that there is."""
+        return frozenset(f"{currency.lower()}_usd" for currency in self._indices.currencies())
 
     def beginning(self, topic: str, now_us: int) -> Message | None:
         """Return the index as it stands."""
@@ -90,10 +90,11 @@ class VolatilityIndices(_EverySecond):
 
     def take(self, heard: Collection[str]) -> Iterator[tuple[str, Message]]:
         """Yield the second's values."""
-        for name in heard:
+        for name in sorted(self.topics.intersection(heard)):
             yield name, self._event(name, self._next_us)
         self._next_us += SECOND_US
 
     def _event(self, name: str, now_us: int) -> VolatilityEvent:
-        listing, volatility = self._of[name]
-        return VolatilityEvent(listing, now_us, name, volatility.at(now_us))
+        currency = name.partition("_")[0].upper()
+        listing = self._indices.currencies()[currency].market.listing
+        return VolatilityEvent(listing, now_us, name, self._indices.of(currency).at(now_us))

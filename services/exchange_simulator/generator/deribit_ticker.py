@@ -53,6 +53,7 @@ def ticker_fields(event: FullTickerEvent, figures: Figures) -> str:
         turned = f'"volume_usd":{number(dollars, _CENTS)}'
     else:
         turned = f'"volume_usd":{spent},"volume_notional":{spent}'
+    estimated = f'"estimated_delivery_price":{index},'
     percent = number(percent_units(bar.close - bar.open, bar.open), PERCENT_DIGITS)
     return (
         f'"timestamp":{event.sent_us // 1_000},"state":"open",'
@@ -62,19 +63,17 @@ def ticker_fields(event: FullTickerEvent, figures: Figures) -> str:
         f'"settlement_price":{number(settlement(event), digits)},"min_price":{number(fair - fair // _BAND, digits)},'
         f'"max_price":{number(fair + fair // _BAND, digits)},'
         f'"open_interest":{number(*amount_units(listing, event.open_interest))},"mark_price":{number(fair, digits)},'
-        f"{_of_perpetual(event)}"
-        f'"estimated_delivery_price":{index},'
+        f"{_of_perpetual(event, index) if listing.market == 'perp' else estimated}"
         f"{_of_option(listing, event, index) if isinstance(listing, OptionListing) else ''}"
         f'"best_ask_price":{price(touch.ask)},"best_bid_price":{price(touch.bid)},'
         f'"best_ask_amount":{figures.amount(touch.ask_steps)},"best_bid_amount":{figures.amount(touch.bid_steps)}'
     )
 
 
-def _of_perpetual(event: FullTickerEvent) -> str:
-    if event.listing.market != "perp":
-        return ""
+def _of_perpetual(event: FullTickerEvent, index: str) -> str:
+    """Write what is said of funding; what settles next stands in its middle."""
     rate = number(event.mark.rate, FINE_DIGITS)
-    return f'"interest_value":{rate},"current_funding":{rate},"funding_8h":{rate},'
+    return f'"interest_value":{rate},"current_funding":{rate},"estimated_delivery_price":{index},"funding_8h":{rate},'
 
 
 def _of_option(listing: OptionListing, event: FullTickerEvent, index: str) -> str:

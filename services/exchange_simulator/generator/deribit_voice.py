@@ -17,7 +17,7 @@ from services.exchange_simulator.generator.deribit_history import RESOLUTIONS
 from services.exchange_simulator.generator.deribit_rest import GeneratedRest
 from services.exchange_simulator.generator.deribit_rows import ROWS
 from services.exchange_simulator.generator.deribit_speakers import SecondsOfTrades, VolatilityIndices
-from services.exchange_simulator.generator.deribit_volatility import LEVELS, Volatility
+from services.exchange_simulator.generator.deribit_volatility import Indices
 from services.exchange_simulator.generator.dialect import Dialect, Heard, Speaker, Talk
 from services.exchange_simulator.generator.events import Message
 from services.exchange_simulator.generator.feed import Feed, Rhythm
@@ -67,15 +67,11 @@ class DeribitVoice:
     def __init__(self, feeds: Mapping[str, Feed]) -> None:
         self._feeds = feeds
         self._encoder = Encoder(feeds)
-        volatilities = {
-            currency: Volatility(feeds[f"{currency}-PERPETUAL"].market.seed, currency)
-            for currency in LEVELS
-            if f"{currency}-PERPETUAL" in feeds
-        }
-        self._rest = GeneratedRest(feeds, self._encoder, volatilities)
+        indices = Indices(feeds)
+        self._rest = GeneratedRest(feeds, self._encoder, indices)
         self.speakers: Mapping[str, Speaker] = {
             _SECONDS: SecondsOfTrades(feeds),
-            _VOLATILITY: VolatilityIndices(feeds, volatilities),
+            _VOLATILITY: VolatilityIndices(indices),
         }
 
     def connect(self, path: str, query: str, number: int, now_us: int) -> Talk:

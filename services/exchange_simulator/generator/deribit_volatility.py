@@ -6,8 +6,10 @@ whole minutes are among the values at its minutes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
+from services.exchange_simulator.generator.feed import Feed
 from services.exchange_simulator.generator.market import EPOCH_US
 from services.exchange_simulator.generator.noise import Noise, key_of, wandering
 
@@ -59,3 +61,24 @@ class Volatility:
         first, last = -(-start_us // _MINUTE_US), end_us // _MINUTE_US
         values = [self.at(start_us), *map(self._at_minute, range(first, last + 1)), self.at(end_us)]
         return Span(values[0], max(values), min(values), values[-1])
+
+
+class Indices:
+    """The volatility indices of a market: of the currencies of which it lists the inverse perpetual."""
+
+    def __init__(self, feeds: Mapping[str, Feed]) -> None:
+        self._feeds = feeds
+        self._made: dict[str, Volatility] = {}
+
+    def currencies(self) -> Mapping[str, Feed]:
+        """Return the currencies that have an index now, and the perpetual under which it is filed."""
+        perpetuals = {currency: self._feeds.get(f"{currency}-PERPETUAL") for currency in LEVELS}
+        return {currency: feed for currency, feed in perpetuals.items() if feed is not None}
+
+    def of(self, currency: str) -> Volatility:
+        """Return the index of one of these currencies. Raises KeyError for another."""
+        index = self._made.get(currency)
+        if index is None:
+            seed = self.currencies()[currency].market.seed
+            index = self._made[currency] = Volatility(seed, currency)
+        return index
