@@ -39,6 +39,7 @@ from services.normaliser.saving import (
     unpack_partition,
     unpack_unit,
 )
+from services.normaliser.unknown_fields import LOOK_EVERY_US, unknown_fields
 from services.shared.exchanges.declaration import AUDIT, BookSnapshot, Channel, Market, Poll
 
 __all__ = ["CoreOptions", "Output", "PartitionCore", "Resync"]
@@ -146,6 +147,10 @@ class PartitionCore:
         if link is None:
             desk.counters.duplicates += 1
             return
+        if frame.received_at >= lane.look_at_fields:
+            lane.look_at_fields = frame.received_at + LOOK_EVERY_US
+            for path in unknown_fields(frame):
+                desk.counters.unknown_fields[f"{frame.exchange} {frame.market} {frame.channel} {path}"] += 1
         found = lane.parse(frame, self._listings.of(frame.exchange, frame.market))
         if link is lane.leader:
             for record in found:

@@ -70,6 +70,8 @@ class Counters:
     books_in_step: int = 0
     records: Counter[str] = field(default_factory=Counter)
     gaps: Counter[str] = field(default_factory=Counter)
+    unknown_fields: Counter[str] = field(default_factory=Counter)
+    """Samples that had a field which was not known, by `<exchange> <market> <channel> <path>`."""
     audits: Counter[str] = field(default_factory=Counter)
     """Books compared with a snapshot, by verdict."""
 

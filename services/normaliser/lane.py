@@ -67,6 +67,8 @@ class Lane:
         """When the lane is to be looked at without a frame of its own; on its leader's frames only."""
         self.seen = 0
         """The RAW sequence up to which a saved lane's state holds; frames up to there are in it."""
+        self.look_at_fields = 0
+        """When its frames are to be looked through for unknown fields again, our clock."""
         self.overlap = False
         """The leader took over while covering: what its predecessor already said is dropped until it passes that."""
         self.delisted = False

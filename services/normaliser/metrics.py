@@ -19,6 +19,11 @@ GAPS = Counter("normaliser_gaps_told_total", "Changes of state of gaps, by type.
 CROSSED = Counter("normaliser_books_crossed_total", "Books that were crossed, and so not published.")
 UNPROVABLE = Counter("normaliser_books_unprovable_total", "Books whose top reached beyond what is known.")
 AUDITS = Counter("normaliser_books_audited_total", "Books compared with a fresh snapshot, by verdict.", ["verdict"])
+UNKNOWN_FIELDS = Counter(
+    "normaliser_fields_unknown_total",
+    "Fields seen that no parser was written for: samples, one a minute and stream.",
+    ["exchange", "market", "channel"],
+)
 BOOKS_IN_STEP = Gauge("normaliser_books_in_step", "Books that are provably in step now.", ["partition"])
 PENDING = Gauge("normaliser_messages_pending", "RAW messages that wait to be read.", ["partition"])
 
@@ -29,6 +34,10 @@ _PLAIN = (
     ("crossed", CROSSED),
     ("unprovable", UNPROVABLE),
 )
+
+
+_NAMED: set[str] = set()
+"""The unknown fields that this process has named in its log."""
 
 
 class Meter:
@@ -42,8 +51,8 @@ class Meter:
         """Say that the next counters begin at 0."""
         self._told.clear()
 
-    def report(self, counters: Counters, pending: int) -> None:
-        """Add what was counted since the last report."""
+    def report(self, counters: Counters, pending: int) -> list[str]:
+        """Add what was counted since the last report; return the unknown fields that were seen for the first time."""
         told = self._told
         for name, metric in _PLAIN:
             value = getattr(counters, name)
@@ -60,3 +69,12 @@ class Meter:
             told[f"audit {verdict}"] = value
         BOOKS_IN_STEP.labels(self._part).set(counters.books_in_step)
         PENDING.labels(self._part).set(pending)
+        new = []
+        for name, value in counters.unknown_fields.items():
+            exchange, market, channel, _ = name.split(" ", 3)
+            UNKNOWN_FIELDS.labels(exchange, market, channel).inc(value - told[f"field {name}"])
+            told[f"field {name}"] = value
+            if name not in _NAMED:
+                _NAMED.add(name)
+                new.append(name)
+        return new

@@ -158,7 +158,8 @@ class Owner:
         now = asyncio.get_running_loop().time()
         if now >= self._next_report_at:
             self._next_report_at = now + REPORT_EVERY_S
-            self._meter.report(self._core.counters, self.pending)
+            for name in self._meter.report(self._core.counters, self.pending):
+                self._log.warning("field_unknown", name=name)
 
     async def _resume(self) -> None:
         """Read checkpoint and saved state, and open RAW where the state ends."""
