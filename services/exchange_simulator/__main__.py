@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from services.exchange_simulator import generator, replay
+from services.exchange_simulator.fault_schedule import Schedule, kinds_of
 from services.exchange_simulator.server import Server
 from services.exchange_simulator.settings import SimulatorSettings
 from services.exchange_simulator.venue import Venue
@@ -27,10 +28,24 @@ def _venues(settings: SimulatorSettings, context: Context) -> Sequence[Venue]:
     return venues
 
 
+def _schedules(settings: SimulatorSettings, venues: Sequence[Venue]) -> dict[str, Schedule]:
+    if not settings.faults_per_min:
+        return {}
+    kinds = kinds_of(settings.fault_kinds)
+    markets: dict[str, list[str]] = {}
+    for venue in venues:
+        markets.setdefault(venue.exchange, []).append(venue.market)
+    return {
+        exchange: Schedule(exchange, served, settings.faults_per_min, kinds, settings.seed)
+        for exchange, served in markets.items()
+    }
+
+
 async def serve(settings: SimulatorSettings, context: Context) -> None:
     """Serve the venues until stopped; the bound port stands in the port file meanwhile."""
     venues = _venues(settings, context)
-    async with Server(venues, settings.host, settings.port, settings.ping_every_s, settings.pong_within_s) as server:
+    times = (settings.ping_every_s, settings.pong_within_s)
+    async with Server(venues, settings.host, settings.port, *times, _schedules(settings, venues)) as server:
         file = port_file(settings.data_dir)
         file.parent.mkdir(parents=True, exist_ok=True)
         fresh = file.with_suffix(".new")

@@ -1,154 +1,150 @@
-"""Faults on order: what `POST /simulator/fault` takes, and what it does to the sessions and answers of a market.
+"""What faults on order do to the sessions and answers of a market, and the notes that are taken of it.
 
-A fault works between server and venue, so it is the same for replayed and generated markets.
+A fault works between server and venue, so it is the same for replayed and generated markets. Venues that keep a ledger
+(`Accountant`) are told of each fault that came to pass, and their sessions (`Accountable`) of each frame it befell.
 """
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Sequence
-from typing import Annotated, Literal, TypeVar
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
+from services.exchange_simulator import fault_orders as orders
+from services.exchange_simulator.refusals import error_page, refusal
 from services.exchange_simulator.venue import Answer, Refused, Session
 
-_REJECTED = {
-    429: "Too many requests; current limit is exceeded until %d (simulated).",
-    418: "Way too many requests; IP banned until %d. Please use the websocket for live updates to avoid bans.",
-}
-_Times = Annotated[int, msgspec.Meta(ge=1)]
+_Counted = TypeVar("_Counted", bound=orders.OnFrames | orders.Refuse | orders.Reject | orders.Page)
+_UNCHAINED_BY = 1_000
 
 
-class Fault(msgspec.Struct, forbid_unknown_fields=True, tag_field="fault", kw_only=True):
-    """`exchange` and `market` limit a fault to one market; without them it befalls all."""
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a frame is about, as far as its session knows: a kind of record, an instrument, and its ids there."""
 
-    exchange: str | None = None
-    market: str | None = None
-
-
-class Close(Fault, tag="close"):
-    """Cut every open connection now: with a close frame of this code, or (`abort`) without any."""
-
-    code: int = 1001
-    abort: bool = False
+    stream: str = ""
+    symbol: str | None = None
+    kind: str | None = None
+    first_id: int | None = None
+    last_id: int | None = None
 
 
-class Drop(Fault, tag="drop"):
-    """Swallow the next `count` data frames that contain the text `match`."""
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One fault that came to pass, at `at_us` (wall clock, us UTC).
 
-    match: str = ""
-    count: _Times = 1
-
-
-class Truncate(Fault, tag="truncate"):
-    """Cut the next `count` data frames that contain `match` to half their bytes."""
-
-    match: str = ""
-    count: _Times = 1
-
-
-class Insert(Fault, tag="insert"):
-    """Send what no exchange sent, `frame` as text or `frame_base64` as bytes: at once on one of the open connections,
-    or right behind the next frame that contains `behind`, on its connection.
+    `connection` is the venue's number of it, `frame` how many data frames it had been handed before. `detail` says what
+    the other fields cannot: a close code, a status and path, seconds.
     """
 
-    frame: str | None = None
-    frame_base64: str | None = None
-    behind: str = ""
-
-    def payload(self) -> bytes:
-        """Return the bytes to send. Raises ValueError unless exactly one of the two is given."""
-        if (self.frame is None) == (self.frame_base64 is None):
-            raise ValueError("insert takes exactly one of frame and frame_base64")
-        return (
-            self.frame.encode() if self.frame is not None else base64.b64decode(self.frame_base64 or "", validate=True)
-        )
+    fault: str
+    at_us: int
+    connection: int | None = None
+    frame: int | None = None
+    about: About = field(default=About())
+    symbol: str = ""
+    """The exchange's own name, of a fault about a symbol and no frame."""
+    detail: str = ""
 
 
-class Stall(Fault, tag="stall"):
-    """Send no data frame for so many seconds; pings, pongs and replies go on."""
+@runtime_checkable
+class Accountable(Protocol):
+    """A session that knows what its frames are about. `place` counts the frames last handed out."""
 
-    seconds: Annotated[float, msgspec.Meta(ge=0)]
+    number: int
 
+    def about(self, place: int) -> About:
+        """Say what a frame is about."""
+        ...
 
-class Refuse(Fault, tag="refuse"):
-    """Refuse the next `count` WebSocket connections with this HTTP status."""
+    def spoiled(self, place: int, fault: str) -> None:
+        """Note what became of a frame; before the session is asked for the next ones."""
+        ...
 
-    count: _Times = 1
-    status: int = 503
-
-
-class Reject(Fault, tag="reject"):
-    """Answer the next `count` REST requests with 429 or 418 and `Retry-After`."""
-
-    status: Literal[429, 418] = 429
-    retry_after_s: int = 1
-    count: _Times = 1
-    path: str = ""
+    def unchained(self, place: int, frame: bytes, by: int) -> bytes | None:
+        """Return a book change with the number that chains it to the one before raised by so much; None: it is none."""
+        ...
 
 
-class Clear(Fault, tag="clear"):
-    """Take back every fault that is still to come."""
+@runtime_checkable
+class Accountant(Protocol):
+    """A venue that keeps a ledger, and whose list of symbols can change."""
 
+    def noted(self, note: Note) -> None:
+        """Put a fault on record."""
+        ...
 
-AnyFault = Close | Drop | Truncate | Insert | Stall | Refuse | Reject | Clear
-_Counted = TypeVar("_Counted", bound=Drop | Truncate | Refuse | Reject)
+    def enlist(self, now_us: int) -> str | None:
+        """List one more symbol, and return it, or None where there is none left."""
+        ...
 
-
-def decode(body: bytes) -> AnyFault:
-    """Decode a fault from JSON such as `{"fault":"drop","match":"btcusdt@depth","count":2}`. Raises ValueError."""
-    fault: AnyFault = msgspec.json.decode(body, type=AnyFault)  # ValidationError and DecodeError are ValueErrors
-    if isinstance(fault, Insert):
-        fault.payload()
-    return fault
+    def delist(self, symbol: str, now_us: int) -> str | None:
+        """End a symbol, or the quietest one (""), and return it, or None where it is not listed."""
+        ...
 
 
 class MarketFaults:
     """The faults still to befall one market. Times are microseconds UTC."""
 
-    def __init__(self) -> None:
+    def __init__(self, exchange: str, noted: Callable[[Note], None]) -> None:
+        """`noted` is told of each fault as it comes to pass."""
+        self.counts: Counter[str] = Counter()
+        self._exchange = exchange
+        self._noted = noted
         self._clear()
 
     def _clear(self) -> None:
         self.stalled_until_us = 0
-        self._frames: list[Drop | Truncate] = []
+        self.frames: list[orders.OnFrames] = []
+        self.behind: list[tuple[bytes, bytes]] = []
         self._inserts: list[bytes] = []
-        self._behind: list[tuple[bytes, bytes]] = []
-        self._refuse: list[Refuse] = []
-        self._reject: list[Reject] = []
+        self._refuse: list[orders.Refuse] = []
+        self._answers: list[orders.Reject | orders.Page] = []
 
-    def add(self, fault: AnyFault, now_us: int) -> None:
-        """Arm a fault. `Close` acts at once and is the server's."""
+    def note(self, note: Note) -> None:
+        """Count a fault that came to pass, and pass it on."""
+        self.counts[note.fault] += 1
+        self._noted(note)
+
+    def add(self, fault: orders.Fault, now_us: int) -> None:
+        """Arm a fault. Those on connections and symbols act at once and are the server's."""
         match fault:
-            case Drop() | Truncate():
-                self._frames.append(msgspec.structs.replace(fault))
-            case Insert() if fault.behind:
-                self._behind.append((fault.behind.encode(), fault.payload()))
-            case Insert():
+            case orders.OnFrames():
+                self.frames.append(msgspec.structs.replace(fault))
+            case orders.Insert() if fault.behind:
+                self.behind.append((fault.behind.encode(), fault.payload()))
+            case orders.Insert():
                 self._inserts.append(fault.payload())
-            case Stall():
+            case orders.Stall():
                 self.stalled_until_us = now_us + int(fault.seconds * 1_000_000)
-            case Refuse():
+                self.note(Note("stall", now_us, detail=f"{fault.seconds} s"))
+            case orders.Refuse():
                 self._refuse.append(msgspec.structs.replace(fault))
-            case Reject():
-                self._reject.append(msgspec.structs.replace(fault))
-            case Clear():
+            case orders.Reject() | orders.Page():
+                self._answers.append(msgspec.structs.replace(fault))
+            case orders.Clear():
                 self._clear()
 
-    def connecting(self) -> None:
+    def connecting(self, now_us: int) -> None:
         """Refuse a new connection if one is to be refused. Raises Refused."""
         if self._refuse:
-            raise Refused(_use(self._refuse, self._refuse[0]).status, "refused by a simulated fault")
+            status = use(self._refuse, self._refuse[0]).status
+            self.note(Note("refuse", now_us, detail=str(status)))
+            raise Refused(status, "refused by a simulated fault")
 
     def answering(self, path: str, now_us: int) -> Answer | None:
-        """Return the answer that replaces the venue's, if this request is to be rejected."""
-        for fault in self._reject:
+        """Return the answer that replaces the venue's, if this request is to be answered otherwise."""
+        for fault in self._answers:
             if fault.path in path:
-                _use(self._reject, fault)
-                text = _REJECTED[fault.status] % (now_us // 1000 + fault.retry_after_s * 1000)
-                body = msgspec.json.encode({"code": -1003, "msg": text})
-                return Answer(fault.status, body, {"Retry-After": str(fault.retry_after_s)})
+                use(self._answers, fault)
+                kind = "page" if isinstance(fault, orders.Page) else "reject"
+                self.note(Note(kind, now_us, detail=f"{fault.status} {path}"))
+                if isinstance(fault, orders.Page):
+                    return error_page(fault.status)
+                return refusal(self._exchange, fault.status, fault.retry_after_s, now_us)
         return None
 
     def inserts(self) -> list[bytes]:
@@ -160,24 +156,9 @@ class MarketFaults:
         """Whether a frame is waiting to be inserted."""
         return bool(self._inserts)
 
-    def spoil(self, frames: Sequence[bytes]) -> Sequence[bytes]:
-        """Drop, truncate and insert what is to be dropped, truncated and inserted among these frames."""
-        if not self._frames and not self._behind:
-            return frames
-        left: list[bytes] = []
-        for frame in frames:
-            follows = [item for item in self._behind if item[0] in frame]
-            self._behind = [item for item in self._behind if item not in follows]
-            fault = next((fault for fault in self._frames if fault.match.encode() in frame), None)
-            if fault is None:
-                left.append(frame)
-            elif isinstance(_use(self._frames, fault), Truncate):
-                left.append(frame[: len(frame) // 2])
-            left += (payload for _, payload in follows)
-        return left
 
-
-def _use(faults: list[_Counted], fault: _Counted) -> _Counted:
+def use(faults: list[_Counted], fault: _Counted) -> _Counted:
+    """Count a fault as used once, and take it off the list when it is used up."""
     fault.count -= 1
     if fault.count <= 0:
         faults.remove(fault)
@@ -188,8 +169,13 @@ class FaultySession:
     """A venue's session with the market's faults in between, itself a `Session`."""
 
     def __init__(self, session: Session, faults: MarketFaults) -> None:
+        self.number = session.number if isinstance(session, Accountable) else None
         self._session = session
+        self._told = session if isinstance(session, Accountable) else None
         self._faults = faults
+        self._sent = 0
+        self._held: list[tuple[bytes, str]] = []
+        """Frames that are to follow the next one, of their stream where that is known."""
 
     def receive(self, message: bytes, now_us: int) -> Sequence[bytes]:
         """Pass the message on."""
@@ -204,13 +190,87 @@ class FaultySession:
         faults = self._faults
         if now_us < faults.stalled_until_us:
             return ()
-        if faults.inserting():
-            return [*faults.inserts(), *faults.spoil(self._session.frames(now_us, limit))]
-        return faults.spoil(self._session.frames(now_us, limit))
+        inserted = faults.inserts() if faults.inserting() else []
+        for payload in inserted:
+            faults.note(Note("insert", now_us, self.number, self._sent, detail=f"{payload[:80]!r}"))
+        frames = self._session.frames(now_us, limit)
+        if faults.frames or faults.behind or self._held:
+            frames = self._spoil(frames, now_us)
+        if inserted:
+            frames = [*inserted, *frames]
+        self._sent += len(frames)
+        return frames
+
+    def _spoil(self, frames: Sequence[bytes], now_us: int) -> list[bytes]:
+        """Do to these frames what the faults order."""
+        left: list[bytes] = []
+        for place, frame in enumerate(frames):
+            fault = self._fault_on(place, frame)
+            said = self._befall(fault, place, frame) if fault is not None else [frame]
+            if said is None or fault is None:
+                said = [frame]
+            else:
+                use(self._faults.frames, fault)
+                self._note(str(type(fault).__struct_config__.tag), place, now_us, self._sent + len(left))
+            left += said
+            if said:
+                left += self._released(place)
+            left += self._behind(frame, now_us, self._sent + len(left))
+        if self._held and not frames and self._session.next_due_us() is None:
+            left += [frame for frame, _ in self._held]
+            self._held = []
+        return left
+
+    def _fault_on(self, place: int, frame: bytes) -> orders.OnFrames | None:
+        for fault in self._faults.frames:
+            if fault.match.encode() in frame and (not fault.kind or fault.kind == self._about(place).kind):
+                return fault
+        return None
+
+    def _befall(self, fault: orders.OnFrames, place: int, frame: bytes) -> list[bytes] | None:
+        """Return what is sent in place of a frame, or None where the fault cannot befall it."""
+        match fault:
+            case orders.Drop():
+                return []
+            case orders.Duplicate():
+                return [frame, frame]
+            case orders.Truncate():
+                return [type(frame)(frame[: len(frame) // 2])]
+            case orders.Swap():
+                self._held.append((frame, self._about(place).stream))
+                return []
+        changed = None if self._told is None else self._told.unchained(place, frame, _UNCHAINED_BY)
+        return None if changed is None else [changed]
+
+    def _released(self, place: int) -> list[bytes]:
+        """Take the frames that were held back until this one had passed."""
+        stream = self._about(place).stream
+        found = [frame for frame, waits_for in self._held if waits_for == stream]
+        self._held = [item for item in self._held if item[1] != stream]
+        return found
+
+    def _behind(self, frame: bytes, now_us: int, number: int) -> list[bytes]:
+        faults = self._faults
+        follows = [item for item in faults.behind if item[0] in frame]
+        faults.behind = [item for item in faults.behind if item not in follows]
+        for _, payload in follows:
+            faults.note(Note("insert", now_us, self.number, number, detail=f"{payload[:80]!r}"))
+        return [payload for _, payload in follows]
+
+    def _about(self, place: int) -> About:
+        return About() if self._told is None else self._told.about(place)
+
+    def _note(self, fault: str, place: int, now_us: int, number: int) -> None:
+        about = self._about(place)
+        if self._told is not None:
+            self._told.spoiled(place, fault)
+        self._faults.note(Note(fault, now_us, self.number, number, about))
 
     def next_due_us(self) -> int | None:
         """When the next frame is due: not before the stall ends, at once for a frame to be inserted."""
         due = 0 if self._faults.inserting() else self._session.next_due_us()
+        if due is None and self._held:
+            due = 0
         return None if due is None else max(due, self._faults.stalled_until_us)
 
     def close(self, now_us: int) -> None:

@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,47 +14,17 @@ import orjson
 from aiohttp import web
 
 from schemas.errors import Broken
-from services.exchange_simulator import faults
+from services.exchange_simulator import fault_orders
 from services.exchange_simulator.connection import Connection, now_us
-from services.exchange_simulator.faults import FaultySession, MarketFaults
+from services.exchange_simulator.fault_schedule import Schedule
+from services.exchange_simulator.faults import FaultySession
+from services.exchange_simulator.served import Served
 from services.exchange_simulator.venue import Answer, Closing, KeepAlive, Refused, Venue
 
 _JSON = "application/json;charset=UTF-8"
 _SHUTDOWN_S = 3.0
 _MAX_URL_BYTES = 128 * 1024
 """A combined-stream URL may name 1024 streams."""
-
-
-@dataclass(slots=True)
-class _Market:
-    """One served venue. `sent` and `delivered` are of the connections that are gone; the open ones count themselves."""
-
-    venue: Venue
-    keep_alive: KeepAlive
-    faults: MarketFaults = field(default_factory=MarketFaults)
-    connections: set[Connection] = field(default_factory=set)
-    sent: int = 0
-    delivered: int = 0
-
-    def wake(self) -> None:
-        for connection in self.connections:
-            connection.wake()
-
-    def status(self, host: str, port: int) -> dict[str, Any]:
-        name = f"{self.venue.exchange}/{self.venue.market}"
-        through = self.venue.finished(now_us())
-        return {
-            "exchange": self.venue.exchange,
-            "market": self.venue.market,
-            "ws_url": f"ws://{host}:{port}/{name}",
-            "rest_url": f"http://{host}:{port}/{name}",
-            "symbols": list(self.venue.symbols()),
-            "connections": len(self.connections),
-            "frames_sent": self.sent + sum(connection.sent for connection in self.connections),
-            "delivered": self.delivered + sum(connection.confirmed for connection in self.connections),
-            "missed": self.venue.missed(),
-            "finished": through and all(connection.confirmed == connection.sent for connection in self.connections),
-        }
 
 
 class Server:
@@ -68,21 +37,26 @@ class Server:
         port: int = 0,
         ping_every_s: float | None = None,
         pong_within_s: float | None = None,
+        schedules: Mapping[str, Schedule] | None = None,
     ) -> None:
         """Serve `venues` on `host`, port 0 being any free one; the two times replace the exchanges' own keep-alive.
+
+        `schedules` are those of the exchanges that faults befall by themselves.
 
         Raises ValueError when two venues are the same exchange market.
         """
         self.host = host
         self.port = port
-        self._markets: dict[tuple[str, str], _Market] = {}
+        self._schedules = dict(schedules or {})
+        self._befalling: list[asyncio.Task[None]] = []
+        self._markets: dict[tuple[str, str], Served] = {}
         for venue in venues:
             key = (venue.exchange, venue.market)
             if key in self._markets:
                 raise ValueError(f"two venues for {venue.exchange} {venue.market}")
             own = venue.keep_alive
             keep_alive = KeepAlive(ping_every_s or own.ping_every_s, pong_within_s or own.pong_within_s)
-            self._markets[key] = _Market(venue, keep_alive)
+            self._markets[key] = Served(venue, keep_alive)
         app = web.Application()
         app.add_routes(
             [
@@ -116,7 +90,10 @@ class Server:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close every connection (1001, going away) and the port."""
-        open_ones = [connection for market in self._markets.values() for connection in market.connections]
+        for task in self._befalling:
+            task.cancel()
+        await asyncio.gather(*self._befalling, return_exceptions=True)
+        open_ones = [connection for market in self._markets.values() for connection in market.connections()]
         for connection in open_ones:
             connection.cut(Closing(1001, "the simulator stops"))
         # First the closing handshakes: once the runner shuts down, it reads nothing more from any client.
@@ -143,7 +120,7 @@ class Server:
 
     async def _fault(self, request: web.Request) -> web.Response:
         try:
-            fault = faults.decode(await request.read())
+            fault = fault_orders.decode(await request.read())
         except ValueError as error:
             return _json(400, {"error": str(error)})
         hit = [
@@ -155,14 +132,7 @@ class Server:
             served = ", ".join(f"{exchange}/{name}" for exchange, name in self._markets)
             return _json(400, {"error": f"no market {fault.exchange}/{fault.market}; served are {served}"})
         for market in hit:
-            market.faults.add(fault, now_us())
-            if isinstance(fault, faults.Close):
-                for connection in market.connections:
-                    if fault.abort:
-                        connection.abort()
-                    else:
-                        connection.cut(Closing(fault.code, "simulated fault"))
-            market.wake()
+            market.order(fault)
         return _json(200, {"markets": [f"{market.venue.exchange}/{market.venue.market}" for market in hit]})
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
@@ -177,9 +147,9 @@ class Server:
         answer = market.faults.answering(path, now) or market.venue.get(path, dict(request.query), now)
         return _response(answer)
 
-    async def _connect(self, market: _Market, path: str, request: web.Request) -> web.StreamResponse:
+    async def _connect(self, market: Served, path: str, request: web.Request) -> web.StreamResponse:
         try:
-            market.faults.connecting()
+            market.faults.connecting(now_us())
             session = market.venue.connect(path, request.rel_url.raw_query_string, now_us())
         except Refused as refused:
             return web.Response(status=refused.status, text=refused.reason)
@@ -195,18 +165,28 @@ class Server:
         if transport is None:  # the client went away during the handshake
             session.close(now_us())
             return socket
-        connection = Connection(
-            FaultySession(session, market.faults), socket, transport, market.keep_alive, market.wake
-        )
-        market.connections.add(connection)
+        faulty = FaultySession(session, market.faults)
+        connection = Connection(faulty, socket, transport, market.keep_alive, market.wake)
+        market.opened(connection, faulty)
+        self._begin(market.venue.exchange)
         try:
             await connection.run()
         finally:
-            market.connections.discard(connection)
-            market.sent += connection.sent
-            market.delivered += connection.confirmed
-            connection.ended.set()
+            market.ended(connection)
         return socket
+
+    def _begin(self, exchange: str) -> None:
+        """Begin the faults of an exchange with its first connection."""
+        schedule = self._schedules.pop(exchange, None)
+        if schedule is not None:
+            schedule.begin(now_us())
+            self._befalling.append(asyncio.ensure_future(self._befall(exchange, schedule)))
+
+    async def _befall(self, exchange: str, schedule: Schedule) -> None:
+        while (due_us := schedule.due_us()) is not None:
+            await asyncio.sleep(max(due_us - now_us(), 0) / 1_000_000)
+            for fault in schedule.due(now_us()):
+                self._markets[exchange, str(fault.market)].order(fault)
 
 
 def _response(answer: Answer) -> web.Response:

@@ -101,6 +101,7 @@ async def test_a_futures_session_arrives_whole_over_two_connections_and_is_confi
                 "delivered": 1535,
                 "missed": 0,
                 "finished": True,
+                "faults": {},
             }
             assert (status["frames_sent"], status["finished"]) == (1535, False), "spot has not begun"
             await (await two.ping())

@@ -67,7 +67,7 @@ def test_a_replay_says_where_it_listens_and_what_it_left_out(recordings: Path, t
 
 
 def test_without_a_replay_markets_are_generated(tmp_path: Path) -> None:
-    with simulator(tmp_path, symbols="BTC,ETH", ledger="false") as process:
+    with simulator(tmp_path, exchanges="binance", symbols="BTC,ETH", ledger="false") as process:
         status = fetch(wait_for_port(process, tmp_path), "/simulator/status")
     assert {market["market"]: market["symbols"] for market in status["markets"]} == {
         "spot": ["BTCUSDT", "ETHUSDT"],

@@ -30,7 +30,7 @@ from services.exchange_simulator.generator.clock import Clock
 from services.exchange_simulator.generator.dialect import Dialect
 from services.exchange_simulator.generator.ledger import Ledger
 from services.exchange_simulator.generator.market import Market, PriceProcess
-from services.exchange_simulator.generator.names import Asset, assets
+from services.exchange_simulator.generator.names import MOST_ASSETS, assets
 from services.exchange_simulator.generator.venue import GeneratedVenue
 from services.exchange_simulator.settings import SimulatorSettings
 from services.exchange_simulator.venue import Venue
@@ -49,6 +49,9 @@ DIALECTS: tuple[Dialect, ...] = (
 )
 """Every exchange market that can be generated."""
 
+_RESERVE = 3
+"""How many assets can be listed while a market runs."""
+
 EXCHANGES = tuple(dict.fromkeys(dialect.exchange for dialect in DIALECTS))
 
 
@@ -59,22 +62,28 @@ def build(settings: SimulatorSettings) -> Sequence[Venue]:
         raise SettingsError(f"exchanges={','.join(unknown)}: cannot be generated; allowed: {', '.join(EXCHANGES)}")
     try:
         chosen = assets(settings.seed, _wanted(settings.symbols))
+        named = set(chosen)
+        later = [asset for asset in assets(settings.seed, MOST_ASSETS) if asset not in named][:_RESERVE]
     except ValueError as error:
         raise SettingsError(str(error)) from None
-    processes = {asset: PriceProcess(asset, settings.seed) for asset in chosen}
+    process = {asset: PriceProcess(asset, settings.seed) for asset in (*chosen, *later)}
     clock = Clock(settings.start_us, settings.duration_s)
-    rate = settings.events_per_s / len(exchanges)
-    return [_venue(dialect, settings, processes, clock, rate) for dialect in DIALECTS if dialect.exchange in exchanges]
-
-
-def _venue(
-    dialect: Dialect, settings: SimulatorSettings, processes: dict[Asset, PriceProcess], clock: Clock, rate: float
-) -> GeneratedVenue:
     start_us = time.time_ns() // 1000 if settings.start_us is None else settings.start_us
-    listed = dialect.listings(tuple(processes), rate, start_us)
-    markets = [Market(listing, settings.seed, dialect.prices(listing, processes[listing.asset])) for listing in listed]
-    ledger = Ledger(settings.data_dir / "ledger" if settings.ledger else None, listed, dialect.rows)
-    return GeneratedVenue(dialect, markets, clock, ledger)
+    rate = settings.events_per_s / len(exchanges)
+    venues: list[GeneratedVenue] = []
+    for dialect in DIALECTS:
+        if dialect.exchange not in exchanges:
+            continue
+        listed = dialect.listings(chosen, rate, start_us)
+        reserve = [one for one in dialect.listings((*chosen, *later), rate, start_us) if one.asset in later]
+        ledger = Ledger(settings.data_dir / "ledger" if settings.ledger else None, (*listed, *reserve), dialect.rows)
+        markets, more = (
+            [Market(one, settings.seed, dialect.prices(one, process[one.asset])) for one in listings]
+            for listings in (listed, reserve)
+        )
+        if markets:
+            venues.append(GeneratedVenue(dialect, markets, clock, ledger, more))
+    return venues
 
 
 def _wanted(symbols: tuple[str, ...]) -> int | tuple[str, ...]:

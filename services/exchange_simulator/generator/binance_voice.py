@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 
@@ -140,6 +141,7 @@ SPOT = Dialect(
     listings=partial(listings, "spot"),
     rhythm=Rhythm(candle_us=2 * SECOND_US, ticker_us=SECOND_US),
     rows=binance_rows.SPOT,
+    chain=re.compile(rb'"U":(\d+)'),
     voice=partial(BinanceVoice, "spot"),
 )
 PERP = Dialect(
@@ -154,5 +156,6 @@ PERP = Dialect(
         liquidations=True,
     ),
     rows=binance_rows.PERP,
+    chain=re.compile(rb'"pu":(\d+)'),
     voice=partial(BinanceVoice, "perp"),
 )

@@ -23,7 +23,7 @@ _LIQUIDATION_LAG_US = 1_005_000
 class Regular:
     """Figures that are told every so often: one topic, at whole multiples of its period.
 
-    `mark` and `mark_slow` are prices with the funding estimate, `index` and `funding` the same for streams that tell one
+    `mark` and `mark_slow` are prices and the funding estimate, `index` and `funding` the same for streams that tell one
     of them, `open_interest` and `positions` (open interest and ratios, as at the last multiple).
     """
 

@@ -8,6 +8,7 @@ protocol, stream names, frames and REST answers.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -157,5 +158,7 @@ class Dialect:
     rows: Mapping[type[Event], Sequence[Rows]]
     """What the tables must hold of each event, written independently of the parsers."""
     voice: Callable[[Mapping[str, Feed]], Voice]
+    chain: re.Pattern[bytes] | None = None
+    """Finds in the frame of a book change, as its first group, the number that chains it to the one before."""
     prices: Callable[[Listing, Prices], Prices] = as_the_asset
     """What an instrument's price hangs on, given its asset's."""

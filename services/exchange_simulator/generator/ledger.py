@@ -6,6 +6,9 @@ connection the event was handed to, `handed_out_at`, the wall clock then, and `f
 frame (null: nothing). Where an exchange gives a time on the wire for nothing, `timestamp` here is the market's. Book
 levels stand in the order of the frame.
 
+Faults on order that came to pass are rows of kind `fault`: what, when (`timestamp`, wall clock), on which connection
+behind how many data frames (`frame`), and of a frame its stream, kind of record, symbol and ids.
+
 Each kind of a market has files `<exchange>.<market>.<kind>-<n>.parquet`. A file is complete whenever it is there: it is
 written beside and renamed. The last one is written again with more rows every `FLUSH_EVERY_US` until it is full, so a
 killed simulator leaves out at most that much.
@@ -22,9 +25,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from services.exchange_simulator.faults import Note
 from services.exchange_simulator.generator.dialect import Row, Rows
 from services.exchange_simulator.generator.events import Event
 from services.exchange_simulator.generator.ledger_rows import (
+    FAULT_SCHEMA,
     LEVELS,
     NUMBER,
     Scales,
@@ -32,6 +37,12 @@ from services.exchange_simulator.generator.ledger_rows import (
     schema_of,
 )
 from services.exchange_simulator.generator.names import Listing
+
+Written = tuple[str, Row]
+"""A row that was added, and its kind."""
+
+FAULTS = "fault"
+"""The kind of the rows about faults."""
 
 FLUSH_EVERY_US = 700_000
 _FULL_ROWS = 5_000
@@ -54,26 +65,58 @@ class Ledger:
             return
         directory.mkdir(parents=True, exist_ok=True)
         self._rows = rows
-        prefix = f"{listings[0].exchange}.{listings[0].market}"
+        self._exchange, self._market = listings[0].exchange, listings[0].market
+        self._symbol_of = {listing.wire_symbol: listing.symbol for listing in listings}
+        prefix = f"{self._exchange}.{self._market}"
+        self._files[FAULTS] = _File(directory, f"{prefix}.{FAULTS}", FAULT_SCHEMA, digits)
         for kind in dict.fromkeys(one.kind for made in rows.values() for one in made):
             self._files[kind] = _File(directory, f"{prefix}.{kind}", schema_of(kind), digits)
 
-    def write(self, event: Event, connection: int, now_us: int) -> list[Row]:
+    def write(self, event: Event, connection: int, now_us: int) -> list[Written]:
         """Add the rows of an event handed to a connection at `now_us` (wall clock), and return them.
 
         A row may be added to until the ledger is next flushed.
         """
-        added: list[Row] = []
+        added: list[Written] = []
         for kind, row_of in self._rows.get(type(event), ()):
             scales = self._scales[event.listing]
             row = row_of(event, scales)
             if row is not None:
                 row |= {**scales.head, "connection": connection, "handed_out_at": now_us}
                 self._files[kind].rows.append(row)
-                added.append(row)
-        if added and self._flush_due_us is None:
-            self._flush_due_us = now_us + FLUSH_EVERY_US
+                added.append((kind, row))
+        if added:
+            self._held_since(now_us)
         return added
+
+    def note(self, note: Note) -> None:
+        """Add a fault that came to pass."""
+        file = self._files.get(FAULTS)
+        if file is None:
+            return
+        about = note.about
+        symbol = about.symbol or self._symbol_of.get(note.symbol)
+        file.rows.append(
+            {
+                "exchange": self._exchange,
+                "market": self._market,
+                "symbol": symbol,
+                "fault": note.fault,
+                "timestamp": note.at_us,
+                "connection": note.connection,
+                "frame": note.frame,
+                "stream": about.stream or None,
+                "kind": about.kind,
+                "first_id": about.first_id,
+                "last_id": about.last_id,
+                "detail": note.detail or None,
+            }
+        )
+        self._held_since(note.at_us)
+
+    def _held_since(self, now_us: int) -> None:
+        if self._flush_due_us is None:
+            self._flush_due_us = now_us + FLUSH_EVERY_US
 
     def flush_due_us(self) -> int | None:
         """When the rows held must be on disk, or None while there are none."""

@@ -51,6 +51,16 @@ def schema_of(kind: str) -> pa.Schema:
     return pa.schema({**own, "connection": pa.int64(), "handed_out_at": _TIME, "fault": pa.string()})
 
 
+FAULT_SCHEMA = pa.schema(
+    {
+        **dict.fromkeys(("exchange", "market", "symbol", "fault", "stream", "kind", "detail"), pa.string()),
+        **dict.fromkeys(("connection", "frame", "first_id", "last_id"), pa.int64()),
+        "timestamp": _TIME,
+    }
+)
+"""Of the rows about faults."""
+
+
 def digits_needed(listing: Listing) -> int:
     """Return with how many digits every figure of a listing is a whole number: few where they suffice."""
     if listing.inverse:

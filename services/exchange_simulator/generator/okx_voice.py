@@ -6,6 +6,7 @@ are `books5`, `price-limit`, `instruments`, `status`, and candles of mark and in
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -127,6 +128,7 @@ SPOT, PERP, FUTURE = (
             begins=_BEGINS,
         ),
         rows=okx_rows.SPOT if market == "spot" else okx_rows.CONTRACTS,
+        chain=re.compile(rb'"prevSeqId":(\d+)'),
         voice=partial(OkxVoice, market),
     )
     for market, regular_us in (

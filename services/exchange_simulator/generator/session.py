@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
-from services.exchange_simulator.generator.dialect import Row, Talk, Voice
+from services.exchange_simulator.faults import About
+from services.exchange_simulator.generator.dialect import Talk, Voice
 from services.exchange_simulator.generator.events import Bundle, Event, Message
-from services.exchange_simulator.generator.ledger import Ledger
+from services.exchange_simulator.generator.ledger import Ledger, Written
 from services.exchange_simulator.venue import Closing
 
 MOST_WAITING = 500_000
@@ -20,6 +22,7 @@ class Host(Protocol):
 
     ledger: Ledger
     voice: Voice
+    chain: re.Pattern[bytes] | None
 
     def subscribe(self, session: GeneratedSession, streams: Sequence[str], now_us: int) -> None:
         """Have a session hear these streams from now on."""
@@ -51,8 +54,8 @@ class GeneratedSession:
         self._venue = venue
         self._talk = talk
         self._given_up = False
-        self._rows: list[list[Row]] = []
-        """The ledger's rows of each frame last handed out."""
+        self._last: list[tuple[str, list[Written]]] = []
+        """Stream and ledger rows of each frame last handed out."""
 
     def receive(self, message: bytes, now_us: int) -> Sequence[bytes]:
         """Take one control message. Raises Closing where the exchange would close."""
@@ -68,6 +71,10 @@ class GeneratedSession:
     def heard(self, now_us: int) -> None:
         """Count a ping or pong of the client. Raises Closing where the exchange limits them."""
         self._talk.heard(now_us)
+
+    def streams(self) -> Sequence[str]:
+        """Return the streams that the client has asked for and can hear."""
+        return self._talk.streams()
 
     def hear(self, message: Message, stream: str) -> None:
         """Queue a message for the client."""
@@ -86,15 +93,15 @@ class GeneratedSession:
         if self._given_up:
             raise Closing(1008, f"{MOST_WAITING} messages are waiting: the client reads too slowly")
         frames = list(self._talk.due(now_us))
-        rows: list[list[Row]] = [[] for _ in frames]
+        last: list[tuple[str, list[Written]]] = [("", []) for _ in frames]
         while waiting and len(frames) < limit:
             message, stream = waiting.popleft()
-            rows.append(self._written(message, now_us))
+            last.append((stream, self._written(message, now_us)))
             frames.append(self._talk.wrap(stream, self._payload(message, stream)))
-        self._rows = rows
+        self._last = last
         return frames
 
-    def _written(self, message: Message, now_us: int) -> list[Row]:
+    def _written(self, message: Message, now_us: int) -> list[Written]:
         ledger, number = self._venue.ledger, self.number
         if isinstance(message, Event):
             return ledger.write(message, number, now_us)
@@ -106,12 +113,31 @@ class GeneratedSession:
             message.payload, message.stream = self._venue.voice.payload(message, stream), stream
         return message.payload
 
-    def spoiled(self, place: int, fault: str) -> Mapping[str, object]:
-        """Note in the ledger what became of a frame last handed out; return what it was about, as far as known."""
-        rows = self._rows[place]
-        for row in rows:
+    def about(self, place: int) -> About:
+        """Say what a frame last handed out is about: of several rows the first; without a ledger only the stream."""
+        stream, written = self._last[place]
+        if not written:
+            return About(stream)
+        kind, row = written[0]
+        last = row.get("last_sequence", row.get("last_trade_id", row.get("sequence")))
+        first = row.get("first_sequence", row.get("first_trade_id", row.get("sequence")))
+        return About(stream, row["symbol"], kind, first, last)
+
+    def spoiled(self, place: int, fault: str) -> None:
+        """Note in the ledger what became of a frame last handed out."""
+        for _, row in self._last[place][1]:
             row["fault"] = fault
-        return rows[0] if rows else {}
+
+    def unchained(self, place: int, frame: bytes, by: int) -> bytes | None:
+        """Return a book change whose number of the change before is raised by so much; None for any other frame."""
+        chain = self._venue.chain
+        if chain is None or self.about(place).kind != "book_change":
+            return None
+        found = chain.search(frame)
+        if found is None:
+            return None
+        begin, end = found.span(1)
+        return type(frame)(frame[:begin] + str(int(found[1]) + by).encode() + frame[end:])
 
     def behind(self) -> bool:
         """Whether anything is still to be handed out, however late."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from heapq import heappop, heappush
 
+from services.exchange_simulator.faults import Note
 from services.exchange_simulator.generator.clock import Clock
 from services.exchange_simulator.generator.dialect import EVERY, Dialect, Speaker, Voice
 from services.exchange_simulator.generator.feed import Feed
@@ -21,14 +22,26 @@ from services.exchange_simulator.venue import Answer
 class GeneratedVenue:
     """One generated exchange market."""
 
-    def __init__(self, dialect: Dialect, markets: Sequence[Market], clock: Clock, ledger: Ledger) -> None:
-        """Serve `markets` in the words of `dialect`, on `clock`; what is handed out goes into `ledger`."""
+    def __init__(
+        self,
+        dialect: Dialect,
+        markets: Sequence[Market],
+        clock: Clock,
+        ledger: Ledger,
+        reserve: Sequence[Market] = (),
+    ) -> None:
+        """Serve `markets` in the words of `dialect`, on `clock`; what is handed out goes into `ledger`.
+
+        Those in `reserve` are not listed yet: `enlist` takes them one by one.
+        """
         self.exchange = dialect.exchange
         self.market = dialect.market
         self.keep_alive = dialect.keep_alive
+        self.chain = dialect.chain
         self.clock = clock
         self.ledger = ledger
         self.feeds = {one.listing.wire_symbol: Feed(one, dialect.rhythm) for one in markets}
+        self._reserve = [Feed(one, dialect.rhythm) for one in reserve]
         self.voice: Voice = dialect.voice(self.feeds)
         self._speakers: list[Speaker] = [*self.feeds.values(), *self.voice.speakers.values()]
         self._place_of = {name: place for place, name in enumerate((*self.feeds, *self.voice.speakers))}
@@ -65,24 +78,67 @@ class GeneratedVenue:
         """Nothing is generated that nobody hears, so nothing is missed."""
         return 0
 
+    def noted(self, note: Note) -> None:
+        """Put a fault on record; at once on disk while no session is there to see to that."""
+        self.ledger.note(note)
+        if not self._sessions:
+            self.ledger.flush(note.at_us)
+
+    def enlist(self, now_us: int) -> str | None:
+        """List one more symbol and return it; None where there is none left."""
+        if not self._reserve:
+            return None
+        feed = self._reserve.pop(0)
+        name = feed.market.listing.wire_symbol
+        self.feeds[name] = feed
+        self._place_of[name] = len(self._speakers)
+        self._speakers.append(feed)
+        self._hearers.append({})
+        self._scheduled.append(None)
+        self.advance(now_us)
+        for session in self._sessions:
+            for stream in session.streams():
+                # Streams about the whole market are about this symbol too, from now on.
+                for speaker, topic in self.voice.heard(stream):
+                    if speaker == EVERY and topic in feed.topics:
+                        self._hear(session, stream, self._place_of[name], topic, self.clock.market_us(now_us))
+        return name
+
+    def delist(self, symbol: str, now_us: int) -> str | None:
+        """End a symbol, or the quietest one (""), and return it; None where it is not listed."""
+        name = symbol or min(self.feeds, key=lambda one: self.feeds[one].market.listing.events_per_s, default="")
+        if name not in self.feeds:
+            return None
+        self.advance(now_us)
+        place = self._place_of[name]
+        self._hearers[place].clear()
+        self._reschedule(place, self.clock.market_us(now_us))
+        del self.feeds[name], self._place_of[name]
+        return name
+
     def subscribe(self, session: GeneratedSession, streams: Sequence[str], now_us: int) -> None:
         """Have a session hear these streams from now on; of an unknown symbol it will hear nothing."""
         market_us = self.clock.market_us(now_us)
         self.advance(now_us)
         for stream in streams:
             for place, topic in self._sources_of(stream):
-                self._hearers[place].setdefault(topic, []).append((session, stream))
-                self._reschedule(place, market_us)
-                beginning = self._speakers[place].beginning(topic, market_us)
-                if beginning is not None and not self.clock.ends_before(market_us):
-                    session.hear(beginning, stream)
+                self._hear(session, stream, place, topic, market_us)
+
+    def _hear(self, session: GeneratedSession, stream: str, place: int, topic: str, market_us: int) -> None:
+        self._hearers[place].setdefault(topic, []).append((session, stream))
+        self._reschedule(place, market_us)
+        beginning = self._speakers[place].beginning(topic, market_us)
+        if beginning is not None and not self.clock.ends_before(market_us):
+            session.hear(beginning, stream)
 
     def unsubscribe(self, session: GeneratedSession, streams: Sequence[str], now_us: int) -> None:
         """Have a session hear these streams no more."""
         market_us = self.clock.market_us(now_us)
         for stream in streams:
             for place, topic in self._sources_of(stream):
-                hearers = self._hearers[place][topic]
+                hearers = self._hearers[place].get(topic, [])
+                if (session, stream) not in hearers:
+                    continue  # the symbol was not listed when the stream was asked for
                 hearers.remove((session, stream))
                 if not hearers:
                     del self._hearers[place][topic]
