@@ -6,9 +6,13 @@ import contextlib
 from collections.abc import Mapping, Sequence
 
 from services.embedded_clickhouse.engine import Connection, Engine, InsertStream, Result, quote_name, quote_text
-from services.embedded_clickhouse.errors import NOT_ALLOWED, QueryError
+from services.embedded_clickhouse.errors import NOT_ALLOWED, READONLY, QueryError
 from services.embedded_clickhouse.requests import Ask
 from services.embedded_clickhouse.statements import STAGE, Insert, Query
+
+_LIMITS = ("max_", "memory_", "timeout_", "allow_", "readonly", "profile")
+"""Beginnings of what a read-only user may not set. The engine's own `readonly = 1` allows nothing at all, and clients
+that want their numbers quoted cannot work with that; its `readonly = 2` would let go of the limits too."""
 
 
 def open_connection(engine: Engine, ask: Ask, session: Sequence[bytes]) -> Connection:
@@ -22,9 +26,7 @@ def open_connection(engine: Engine, ask: Ask, session: Sequence[bytes]) -> Conne
             limits["max_execution_time"] = str(ask.user.max_execution_time)
         if not ask.user.ddl:
             limits["allow_ddl"] = "0"  # cannot be set back on the same connection
-        if ask.user.readonly:
-            limits["readonly"] = "1"
-        elif not ask.may_write:
+        if ask.user.readonly or not ask.may_write:
             limits["readonly"] = "2"
         _set_all(connection, limits)
         for statement in session:
@@ -44,10 +46,20 @@ def _set_all(connection: Connection, values: Mapping[str, str]) -> None:
         connection.run(f"SET {assignments}".encode())
 
 
+def _check_settings(ask: Ask, query: Query) -> None:
+    """Refuse a read-only user's statement that would move its limits. Raises QueryError 164."""
+    if not ask.user.readonly:
+        return
+    for name in sorted({*ask.settings, *query.settings}):
+        if name.lower().startswith(_LIMITS):
+            raise QueryError(READONLY, f"Cannot modify '{name}' setting in readonly mode")
+
+
 def run_query(engine: Engine, ask: Ask, session: Sequence[bytes], query: Query) -> Result:
     """Run a statement that brings no data. Raises QueryError."""
     if query.needs_admin and (ask.user.readonly or not ask.user.ddl):
         raise QueryError(NOT_ALLOWED, f"{ask.user.name}: Not enough privileges")
+    _check_settings(ask, query)
     connection = open_connection(engine, ask, session)
     try:
         return connection.run(query.text, ask.default_format)

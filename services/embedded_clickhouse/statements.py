@@ -27,17 +27,22 @@ _LINE_END_ROOM = 64
 
 _SESSION_WORDS = (b"SET", b"USE")
 _REFUSED_CALLS = ("python", "disk")
+_END_SETTINGS = (b"FORMAT", b"UNION", b"INTERSECT", b"EXCEPT")
 _NEEDS_ADMIN = (b"SYSTEM", b"KILL")
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A statement that the engine runs as it stands. `fmt` is its FORMAT clause, if it has one."""
+    """A statement that the engine runs as it stands.
+
+    `fmt` is its FORMAT clause, if it has one; `settings` are the names that its SETTINGS clauses, or SET, may change.
+    """
 
     text: bytes
     fmt: str | None
     changes_session: bool
     needs_admin: bool
+    settings: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +117,24 @@ def _query_of(text: bytes, found: list[Token]) -> Query:
         fmt,
         changes_session=bool(found) and found[0].is_word(*_SESSION_WORDS),
         needs_admin=bool(found) and found[0].is_word(*_NEEDS_ADMIN),
+        settings=_names_set(found),
     )
+
+
+def _names_set(found: list[Token]) -> frozenset[str]:
+    """Return every name before a `=` behind SETTINGS or SET: at least those that are set, at any depth."""
+    names: set[str] = set()
+    begun: int | None = None
+    depth = 0
+    for number, token in enumerate(found):
+        depth += token.is_sign(b"(") - token.is_sign(b")")
+        if token.is_word(b"SETTINGS") or (number == 0 and token.is_word(b"SET")):
+            begun = depth
+        elif begun is not None and (depth < begun or (depth == begun and token.is_word(*_END_SETTINGS))):
+            begun = None
+        elif begun is not None and token.is_sign(b"=") and (name := found[number - 1].name) is not None:
+            names.add(name)
+    return frozenset(names)
 
 
 def _insert_of(text: bytes, head: list[Token], fmt: str, data_at: int) -> Insert:

@@ -18,6 +18,7 @@ from tests.clickhouse_server import ClickhouseServer, run_clickhouse
 
 USERS = {
     "reader": {"password_env": "READER_PASSWORD", "readonly": True},
+    "writer": {"password_env": "READER_PASSWORD", "ddl": False},
     "small": {"password_env": "READER_PASSWORD", "max_memory_usage": 10_000_000, "max_execution_time": 1},
 }
 SECRET = "the-secret-of-this-machine"
@@ -93,6 +94,9 @@ def test_a_reader_reads_through_clickhouse_connect(server: ClickhouseServer) -> 
         ("SET max_threads = 1", 164),
         ("SET readonly = 0", 164),
         ("SELECT 1 SETTINGS max_threads = 1", 164),
+        ("SELECT 1 SETTINGS output_format_json_quote_decimals = 1, `max_memory_usage` = 0", 164),
+        ("SELECT * FROM (SELECT 1 SETTINGS max_execution_time = 0)", 164),
+        ("SET output_format_json_quote_decimals = 1, profile = 'default'", 164),
         ("SYSTEM STOP MERGES", 497),
         ("KILL QUERY WHERE 1", 497),
         ("/* */ (SELECT 1) INTO OUTFILE '/tmp/x'", 497),
@@ -101,6 +105,30 @@ def test_a_reader_reads_through_clickhouse_connect(server: ClickhouseServer) -> 
 def test_a_reader_changes_nothing(server: ClickhouseServer, statement: str, code: int) -> None:
     assert as_reader(server, statement)[0] == code
     assert server.query("SELECT * FROM t") == "1\tx"
+
+
+def test_a_reader_says_how_an_answer_is_written(server: ClickhouseServer) -> None:
+    statement = "SELECT toDecimal64(1, 1) AS x FORMAT JSONEachRow SETTINGS output_format_json_quote_decimals = {}"
+    assert as_reader(server, statement.format(1)) == (0, '{"x":"1"}\n')
+    assert as_reader(server, statement.format(0)) == (0, '{"x":1}\n')
+
+
+@pytest.mark.parametrize(
+    ("statement", "code"),
+    [
+        ("INSERT INTO t VALUES (2, 'y')", 0),
+        ("INSERT INTO t SELECT * FROM input('a UInt32, b String') FORMAT CSV\n3,z", 0),
+        ("DROP TABLE t", 392),
+        ("ALTER TABLE t DELETE WHERE 1", 392),
+        ("CREATE TABLE u (a UInt32) ENGINE = Memory", 392),
+        ("SET allow_ddl = 1", 392),
+        ("DROP TABLE t SETTINGS allow_ddl = 1", 392),
+        ("SYSTEM STOP MERGES", 497),
+    ],
+)
+def test_a_writer_brings_rows_and_changes_no_table(server: ClickhouseServer, statement: str, code: int) -> None:
+    assert ask(server, statement, X_ClickHouse_User="writer", X_ClickHouse_Key="pa:ss")[0] == code
+    server.query("DELETE FROM t WHERE a > 1")
 
 
 def test_a_readers_settings_in_the_url_are_refused(server: ClickhouseServer) -> None:
