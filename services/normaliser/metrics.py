@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter, Gauge, Histogram
 
 from services.normaliser.desk import Counters
 
@@ -25,6 +25,11 @@ UNKNOWN_FIELDS = Counter(
     ["exchange", "market", "channel"],
 )
 BOOKS_IN_STEP = Gauge("normaliser_books_in_step", "Books that are provably in step now.", ["partition"])
+LATENCY = Histogram(
+    "normaliser_latency_seconds",
+    "From the receipt of the oldest frame of a batch to the acknowledgement of its records.",
+    buckets=(0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.5, 1, 2, 5, 10, 60),
+)
 PENDING = Gauge("normaliser_messages_pending", "RAW messages that wait to be read.", ["partition"])
 
 _PLAIN = (

@@ -17,12 +17,14 @@ import structlog
 
 from schemas import streams, subjects
 from schemas.errors import Busy, Overtaken
+from schemas.frames import RECEIVED
 from services.normaliser import metrics
 from services.normaliser.core import CoreOptions, Output, PartitionCore
 from services.normaliser.publisher import Publisher
 from services.normaliser.settings import NormaliserSettings
 from services.shared.exchanges.registry import MARKETS
 from services.shared.runtime.bus import EXPECTED_SUBJECT_SEQUENCE, MAX_BATCH, Bus, Outgoing
+from services.shared.runtime.clock import now_us
 from services.shared.runtime.reader import Incoming, Reader
 from services.shared.runtime.ring import Ring
 
@@ -192,11 +194,14 @@ class Owner:
         """Turn RAW messages into records and publish them, in as few atomic batches as they fit into."""
         batch: list[Output] = []
         size = 0
+        received = ""
         for message in incoming:
             outputs = self._core.process(message.sequence, message.subject, message.headers, message.body)
             if message.sequence <= self._checkpoint.raw_sequence:
                 continue  # read again only to rebuild the state: its records are stored
             done, self._done_before = self._done_before, 0
+            if outputs and not received and message.headers:
+                received = message.headers.get(RECEIVED, "")
             for number, output in enumerate(outputs[done:], done):
                 if len(batch) == MAX_BATCH - 1 or size > BATCH_BYTES:
                     await self._publish(batch, Checkpoint(message.sequence - 1, number))
@@ -205,6 +210,8 @@ class Owner:
                 size += len(output.body)
         if incoming[-1].sequence > self._checkpoint.raw_sequence:
             await self._publish(batch, Checkpoint(incoming[-1].sequence))
+        if received.isdecimal():
+            metrics.LATENCY.observe(max(0, now_us() - int(received)) / 1_000_000)
         await self._ask_for_books()
 
     async def _publish(self, outputs: list[Output], checkpoint: Checkpoint) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from schemas.tables import TABLES
+
 ROWS = Counter("storage_batcher_rows_total", "Rows stored by this process.", ["table"])
 BATCHES = Counter("storage_batcher_batches_total", "Batches stored by this process.", ["table"])
 BYTES = Counter("storage_batcher_bytes_total", "Bytes of the rows stored by this process.", ["table"])
@@ -25,3 +27,7 @@ PENDING_ROWS = Gauge("storage_batcher_pending_rows", "Rows in memory, waiting or
 PENDING_MESSAGES = Gauge("storage_batcher_pending_messages", "Messages in MD that are not in the tables yet, about.")
 LAG = Gauge("storage_batcher_lag_messages", "MD sequences between a table and the stream's end.", ["table"])
 CLICKHOUSE_UP = Gauge("storage_batcher_clickhouse_up", "1 while ClickHouse answers, else 0.")
+
+# Prometheus sees a counter rise only where it was there before: these are rare, and each one matters.
+for _table in TABLES:
+    REFUSED.labels(_table.name)
