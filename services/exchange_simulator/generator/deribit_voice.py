@@ -30,6 +30,7 @@ _STREAM = re.compile(
     r"|chart\.trades\.(?P<charted>[^.]+)\.(?P<resolution>[0-9]+|1D)"
     r"|deribit_volatility_index\.(?P<index>[a-z]+_usd)"
 )
+_CHAIN = re.compile(rb'"prev_change_id":(\d+)')
 _TOPICS = {("trades", "100ms"): "trade", ("book", "100ms"): "book", ("ticker", "100ms"): "full_ticker"}
 
 _SECONDS = "agg2"
@@ -117,6 +118,7 @@ PERP = Dialect(
     listings=deribit_listings.perpetuals,
     rhythm=_RHYTHM,
     rows=ROWS,
+    chain=_CHAIN,
     voice=DeribitVoice,
 )
 FUTURE = Dialect(
@@ -126,6 +128,7 @@ FUTURE = Dialect(
     listings=deribit_listings.futures,
     rhythm=_RHYTHM,
     rows=ROWS,
+    chain=_CHAIN,
     voice=DeribitVoice,
 )
 OPTION = Dialect(
@@ -135,6 +138,7 @@ OPTION = Dialect(
     listings=deribit_listings.options,
     rhythm=_RHYTHM,
     rows=ROWS,
+    chain=_CHAIN,
     voice=DeribitVoice,
     prices=deribit_listings.prices,
 )

@@ -6,6 +6,7 @@ though acknowledged are `order_book`, `obu`, `order_book_update` of 20 ms, and c
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -34,6 +35,7 @@ _TOPICS = {
     "futures.contract_stats": "positions",
 }
 _CANDLES = ("spot.candlesticks", "futures.candlesticks")
+_CHAIN = re.compile(rb'"U":(\d+)')
 _LEVELS = 100
 """Levels a side that `futures.order_book_update` keeps."""
 
@@ -92,6 +94,7 @@ SPOT = Dialect(
     listings=partial(listings, "spot"),
     rhythm=Rhythm(candle_us=2 * SECOND_US, ticker_us=SECOND_US),
     rows=gateio_rows.SPOT,
+    chain=_CHAIN,
     voice=partial(GateioVoice, "spot"),
 )
 PERP = Dialect(
@@ -107,5 +110,6 @@ PERP = Dialect(
         book_depth=_LEVELS,
     ),
     rows=gateio_rows.PERP,
+    chain=_CHAIN,
     voice=partial(GateioVoice, "perp"),
 )
