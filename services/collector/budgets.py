@@ -19,10 +19,11 @@ from schemas.control import BudgetReport, BudgetRequest, Priority
 from schemas.errors import Busy
 from services.collector.budget import Ask
 from services.collector.budget_counter import BudgetCounter
-from services.collector.budget_keeper import Leave, keepers
+from services.collector.budget_keeper import Keeper, Leave, keepers
 from services.collector.settings import CollectorSettings
 from services.shared.exchanges.declaration import Market
 from services.shared.runtime.bus import Bus
+from services.shared.runtime.clock import monotonic_us
 
 ANSWER_WITHIN_S = control.DEFAULT_WAIT_S + 5.0
 ASK_AGAIN_S = 1.0
@@ -52,6 +53,16 @@ class Budgets:
     def of(self, market: Market) -> Leave:
         """Return where a market's requests get leave."""
         return self._leave[market.exchange, market.market]
+
+    def status(self) -> dict[str, dict[str, float]]:
+        """Return how many wait for leave, and the share of each limit that is used, by exchange and pool."""
+        now = monotonic_us()
+        found: dict[str, dict[str, float]] = {}
+        for (exchange, _), leave in self._leave.items():
+            if isinstance(leave, Keeper):
+                used = {name: round(share, 3) for name, share in leave.pool.used(now).items()}
+                found[f"{exchange}.{leave.pool.rules.pool}"] = {"waiting": leave.pool.waiting, **used}
+        return found
 
     async def open(self, bus: Bus) -> None:
         """Answer those who ask, or ask from now on. Raises Busy."""

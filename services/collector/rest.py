@@ -52,6 +52,7 @@ class Rest:
         self._log = log
         self._source = random.Random()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ended = False
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._complained: dict[str, int] = {}
 
@@ -71,12 +72,14 @@ class Rest:
     ) -> Request:
         """Queue a request of the market's poll `name`; one not to be retried is given up when it fails in passing."""
         request = Request(priority, path, weight, name, done, retry, self._budget.next_order())
+        if self._ended:
+            return request  # nothing more is asked for on the way out
         task = asyncio.ensure_future(self._work(request))
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._finished)
         return request
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _finished(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None and not self._failed.done():
             self._failed.set_exception(error)
@@ -87,6 +90,7 @@ class Rest:
         try:
             await self._failed
         finally:
+            self._ended = True
             tasks = list(self._tasks)
             for task in tasks:
                 task.cancel()

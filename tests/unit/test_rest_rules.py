@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from schemas.control import Priority
-from services.collector.budget import Pool
+from services.collector.budget import Ask, Pool
 from services.shared.exchanges import binance_limits
 from services.shared.exchanges.declaration import Market
 from services.shared.exchanges.registry import MARKETS
@@ -128,6 +130,14 @@ def test_which_requests_a_limit_counts() -> None:
     assert list(counted.values()) == [["weight"], ["funding"], ["statistics"]]
     rate = Rate("x", 1, 1, paths=("/a", "/b/"))
     assert [rate.counts(path) for path in ("/a", "/ab", "/a/b", "/b/c", "/b")] == [True, False, False, True, False]
+
+
+def test_an_endpoint_with_the_symbol_in_its_path_is_one_endpoint() -> None:
+    pool = Pool(replace(MARKETS["mexc", "perp"].rest, in_flight=100), 1.0)
+    for name in range(21):
+        pool.add(Priority.POLL, f"/api/v1/contract/depth/S{name}_USDT", 1, lambda: None)
+    taken = [pool.take(0) for _ in range(21)]
+    assert [isinstance(item, Ask) for item in taken] == [True] * 20 + [False]
 
 
 @EVERY

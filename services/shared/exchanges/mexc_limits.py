@@ -7,7 +7,13 @@ import msgspec
 from services.shared.exchanges.refusals import refusal_reader
 from services.shared.exchanges.rest_rules import Rate, Refusal, RestRules
 
-_DETAIL = "/api/v1/contract/detail"
+_CONTRACT = "/api/v1/contract"
+_DETAIL = f"{_CONTRACT}/detail"
+_WITH_SYMBOL = tuple(
+    f"{_CONTRACT}/{name}/"
+    for name in ("depth", "depth_commits", "funding_rate", "kline", "deals", "index_price", "fair_price")
+)
+"""Endpoints whose path ends in a symbol: one endpoint each, whatever the symbol."""
 _SPOT_TOO_MANY, _SPOT_PASSING = 429, frozenset({500, 503, 504, 700007})
 _CONTRACT_TOO_MANY, _CONTRACT_PASSING = 510, frozenset({500, 501})
 
@@ -74,7 +80,8 @@ CONTRACT = RestRules(
     pool="contract",
     rates=(
         Rate("detail", 1, 5, paths=(_DETAIL,), weighed=False),
-        Rate("endpoint", 20, 2, but=(_DETAIL,), apiece=True, weighed=False),
+        *(Rate(path.split("/")[-2], 20, 2, paths=(path,), weighed=False) for path in _WITH_SYMBOL),
+        Rate("endpoint", 20, 2, but=(_DETAIL, *_WITH_SYMBOL), apiece=True, weighed=False),
     ),
     refusal=refusal_reader(Envelope, _find_contract),
 )

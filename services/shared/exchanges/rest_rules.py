@@ -106,7 +106,7 @@ class RestRules:
     refusal: Callable[[bytes], Refusal | None]
     pool: str = "all"
     pauses: Mapping[int, float] = field(default_factory=lambda: {429: 60.0, 418: 120.0, 403: 60.0})
-    in_flight: int = 4
+    in_flight: int = 8
     """Requests under way at the same time."""
 
     @property
