@@ -151,6 +151,11 @@ def budget_report(exchange: str) -> str:
     return f"control.budget.{token(exchange)}.report"
 
 
+def backfill() -> str:
+    """Return the subject on which a refill is asked for by hand (core request)."""
+    return "control.backfill"
+
+
 def budget_keeper(exchange: str) -> str:
     """Return the subject on which the keeper of an exchange's budget answers with its name (core request)."""
     return f"control.budget.{token(exchange)}.keeper"
