@@ -14,6 +14,7 @@ import uvloop
 from rich.console import Console
 
 from schemas.errors import PipelineError, SettingsError
+from services.command_line import arbitrage
 from services.shared.runtime import logs
 from services.shared.runtime.run import EXIT_BROKEN, EXIT_SETTINGS
 from services.shared.runtime.settings import Settings
@@ -25,6 +26,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(arbitrage.app)
 
 DataDir = Annotated[Path | None, typer.Option("--data", help="The pipeline's data directory.", metavar="DIR")]
 
@@ -253,6 +256,79 @@ def restore(
     from services.command_line.backup_commands import run_check, run_restore
 
     _report([run_check(folder, name) if check else run_restore(data, folder, name)], "")
+
+
+@app.command()
+def gaps(
+    data: DataDir = None,
+    exchange: Annotated[str | None, typer.Option(help="Of this exchange only.")] = None,
+    symbol: Annotated[str | None, typer.Option(help="Of this symbol only.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Of this kind only, such as trade or candle.")] = None,
+    closed: Annotated[bool, typer.Option("--all", help="Those too that are filled, or lost for good.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As a JSON array.")] = False,
+) -> None:
+    """Show what is missing, by symbol and kind, the most urgent first."""
+    from services.command_line import gaps as log
+
+    settings = Settings.load(data_dir=data)
+    found = log.collect(settings.data_dir, exchange, symbol, kind, closed=closed)
+    if as_json:
+        sys.stdout.write(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() + "\n")
+    else:
+        log.show(found, log.totals(settings.data_dir), Console(width=None if sys.stdout.isatty() else 160))
+
+
+@app.command()
+def backfill(
+    exchange: Annotated[str, typer.Option(help="Such as binance.")],
+    symbol: Annotated[str, typer.Option(help="Such as BTC-USDT-PERP.")],
+    kind: Annotated[str, typer.Option(help="Such as trade or candle.")],
+    from_: Annotated[str, typer.Option("--from", help="Such as 2026-11-20T12:00; UTC where it says nothing.")],
+    to: Annotated[str, typer.Option("--to", help="Likewise; not included.")],
+    interval: Annotated[str | None, typer.Option(help="Of candles: this one only.")] = None,
+    data: DataDir = None,
+) -> None:
+    """Refill what is missing of a window by hand. Exit status: 0 all is there, 4 something is lost for good."""
+    from schemas.backfill import BackfillRequest
+    from services.command_line import backfill as by_hand
+    from services.command_line.prove import instant
+
+    settings = Settings.load(data_dir=data)
+    log = logs.configure(settings.model_copy(update={"log_level": "error"}), "backfill")
+    request = BackfillRequest(exchange, symbol, kind, instant(from_), instant(to), interval=interval)
+    console = Console(width=None if sys.stdout.isatty() else 160)
+
+    async def work() -> int:
+        answer = await by_hand.ask(settings, request, log)
+        return await by_hand.follow(settings.data_dir, answer, console)
+
+    raise typer.Exit(asyncio.run(work()))
+
+
+@app.command()
+def prove(
+    symbol: Annotated[str, typer.Option(help="Such as BTC-USDT-PERP.")],
+    from_: Annotated[str, typer.Option("--from", help="Such as 2026-11-20T12:00; UTC where it says nothing.")],
+    to: Annotated[str, typer.Option("--to", help="Likewise; not included.")],
+    exchange: Annotated[str | None, typer.Option(help="Of this exchange only.")] = None,
+    kinds: Annotated[str | None, typer.Option(help="Such as trade,candle; none: the main ones.")] = None,
+    data: DataDir = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As a JSON array, times in microseconds.")] = False,
+) -> None:
+    """Prove for every stretch of time that all is there, or say what is missing, or that nothing was said.
+
+    Exit status: 0 nothing is missing, 4 something is.
+    """
+    from services.command_line import prove as proof
+
+    settings = Settings.load(data_dir=data)
+    prover = proof.Prover(settings.data_dir, symbol, proof.instant(from_), proof.instant(to))
+    found = prover.prove(exchange, _names(kinds) or proof.DEFAULT_KINDS)
+    if as_json:
+        sys.stdout.buffer.write(proof.as_json(found))
+    else:
+        proof.show(found, Console(width=None if sys.stdout.isatty() else 160))
+    raise typer.Exit(4 if proof.missing(found) else 0)
 
 
 @app.command()

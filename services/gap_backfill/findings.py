@@ -29,21 +29,19 @@ def gaps_of(hole: Hole, history: History, known: Spans, now: int, started_at: in
 
     What was missed while this process did not run, all of it or in part, is `downtime`.
     """
-    whole = _gap(hole.series, history, hole.before + 1, hole.behind - 1, hole, now, "missing", evidence)
+    whole = gap_between(hole, history, hole.before + 1, hole.behind - 1, now, "missing", evidence)
     verdict = judge(whole, history, now)
     if not isinstance(verdict, Wanted):
         return
     gap_type: GapType = "downtime" if hole.before_at < started_at < hole.behind_at else "missing"
     for first, last in verdict.places - known:
         step = history.step_us
-        yield _gap(hole.series, history, first * step, last * step, hole, now, gap_type, evidence)
+        yield gap_between(hole, history, first * step, last * step, now, gap_type, evidence)
 
 
-def _gap(
-    series: Series, history: History, first: int, last: int, hole: Hole, now: int, gap_type: GapType, evidence: str
-) -> Gap:
-    """Return a gap from the key `first` to `last`, both missing."""
-    numbered = history.keyed == "id"
+def gap_between(hole: Hole, history: History, first: int, last: int, now: int, gap_type: GapType, evidence: str) -> Gap:
+    """Return the gap from the key `first` to `last`, both missing, in a hole."""
+    series, numbered = hole.series, history.keyed == "id"
     after = hole.before_at - 1 if numbered else first - 1
     before = hole.behind_at + 1 if numbered else last + 1
     name = f"{' '.join(map(str, series))} {gap_type} {first} {last} {now}"

@@ -70,8 +70,8 @@ def _numbers(table: str, series: Series, history: History) -> str:
     return f"SELECT {low} AS low, sequence AS high FROM {table} WHERE {_where(series)}"
 
 
-def holes(kind: str, history: History) -> str:
-    """Return the question where rows of a kind are missing in a market, received or not, since {since} (microseconds).
+def holes(kind: str, history: History, *, one_symbol: bool = False) -> str:
+    """Return the question where rows of a kind are missing in a market, or of {symbol}, since {since} (microseconds).
 
     One line for each hole between two rows: symbol, key and time of the row before it, key and time of the row behind
     it. A hole in numbers is one to the number; on a grid, two rows more than one step apart; else one that is longer
@@ -80,6 +80,8 @@ def holes(kind: str, history: History) -> str:
     table = f"{tables.DATABASE}.{table_of(kind).name}"
     column = _INTERVAL_COLUMN.get(kind)
     extra = f" AND {column} = {{interval:String}}" if column is not None and history.interval is not None else ""
+    if one_symbol:
+        extra += " AND symbol = {symbol:String}"
     if history.keyed == "id":
         low, high = (_FIRST_OF_SPAN if history.spans else "sequence"), "sequence"
     else:

@@ -7,15 +7,18 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
+import msgspec
 import structlog
+from nats.aio.msg import Msg
 
-from schemas import streams, subjects
+from schemas import backfill, streams, subjects
 from schemas.errors import Busy
 from schemas.frames import DONE, WANTED
 from schemas.records import Gap, encode
 from schemas.spans import Spans
 from services.gap_backfill import metrics
 from services.gap_backfill.asker import Asker, Origin
+from services.gap_backfill.by_hand import ByHand
 from services.gap_backfill.core import FINAL, BackfillCore
 from services.gap_backfill.filling import Filling
 from services.gap_backfill.findings import gaps_of
@@ -100,6 +103,12 @@ class Runner:
     async def run(self) -> None:
         """Work until told to stop."""
         await self._begin()
+        by_hand = ByHand(self.core, self._stock, self._listings, self._started_at)
+
+        async def asked(message: Msg) -> None:
+            await message.respond(backfill.encode(await self._by_hand(by_hand, message.data)))
+
+        await self._keep("listen", lambda: self._bus.respond(subjects.backfill(), asked))
         tasks = [asyncio.create_task(asker.run()) for asker in self._askers.values()]
         tasks += [asyncio.create_task(self._read()), asyncio.create_task(self._scan_now_and_then())]
         stopped = asyncio.create_task(self._stop.wait())
@@ -171,6 +180,13 @@ class Runner:
                 gap = decode_gap(message, self._log)
                 if gap is not None and gap.source == "live":
                     self.core.take(gap, now_us())
+
+    async def _by_hand(self, by_hand: ByHand, body: bytes) -> backfill.BackfillAnswer:
+        try:
+            request = backfill.decode_request(body)
+        except msgspec.DecodeError as error:
+            return backfill.BackfillAnswer(error=f"not a request to refill: {error}")
+        return await by_hand.answer(request, now_us())
 
     async def _tick(self) -> None:
         """Look up what is due, and tell what has changed."""

@@ -42,13 +42,15 @@ class Stock:
         params: dict[str, object] = {"exchange": market[0], "market": market[1], "since": since}
         if history.interval is not None:
             params["interval"] = history.interval
-        answer = await self._warehouse.query(questions.holes(history.kind, history), params)
+        if symbol is not None:
+            params["symbol"] = symbol
+        question = questions.holes(history.kind, history, one_symbol=symbol is not None)
+        answer = await self._warehouse.query(question, params)
         found = []
         for line in answer.decode().splitlines():
             name, before, before_at, behind, behind_at = line.split("\t")
-            if symbol in (None, name):
-                series = Series(*market, name, history.kind, history.interval)
-                found.append(Hole(series, int(before), int(before_at), int(behind), int(behind_at)))
+            series = Series(*market, name, history.kind, history.interval)
+            found.append(Hole(series, int(before), int(before_at), int(behind), int(behind_at)))
         return found
 
     async def log(self, now: int) -> list[Gap]:
