@@ -132,9 +132,12 @@ class Side:
         return found
 
     def beyond(self, edge: int, count: int) -> list[Level]:
-        """Return the next `count` levels further from the touch than a price behind it, best first."""
+        """Return the next `count` levels further out than a price, best first; the touch among them if it is."""
         behind = {ticks: steps for ticks, (steps, _) in self._changes.items()}
-        return _levels_behind(self._resting, edge, behind, count, self._direction)
+        if (self.best - edge) * self._direction <= 0:
+            return _levels_behind(self._resting, edge, behind, count, self._direction)
+        touch = (self.best, self._best_steps)
+        return [touch, *_levels_behind(self._resting, self.best, behind, count - 1, self._direction)]
 
 
 class Walker:
