@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
 
 import structlog
 
@@ -15,6 +17,7 @@ from services.collector import metrics
 from services.collector.budget_keeper import Leave
 from services.collector.pacing import Backoff
 from services.shared.exchanges.declaration import Market
+from services.shared.exchanges.rest_rules import Outcome
 from services.shared.runtime.clock import now_us
 from services.shared.runtime.http import Answer, Http
 
@@ -37,6 +40,22 @@ class Request:
     order: int
     attempts: int = 0
     """How often it was sent."""
+
+
+class Then(Enum):
+    """What is done with a request that failed."""
+
+    QUEUE = "queue"
+    """Asked again as soon as there is leave: the exchange wants a pause, and leave waits for its end."""
+    BACK_OFF = "back off"
+    GIVE_UP = "give up"
+
+
+class Failure(NamedTuple):
+    """Why there is no answer."""
+
+    error: str
+    then: Then
 
 
 class Rest:
@@ -100,41 +119,42 @@ class Rest:
         """Ask until there is an answer or none is to be had; the request keeps its place in the queue."""
         backoff = Backoff(0.5, 30.0, self._source)
         while True:
-            error, answer, patience = await self._ask(request)
-            if answer is not None:
+            found = await self._ask(request)
+            if isinstance(found, Answer):
                 self._complained.pop(request.name, None)
-                request.done(answer)
+                request.done(found)
                 return
-            self._complain(request, error)
-            if not (request.retry and patience):
+            self._complain(request, found.error)
+            if not request.retry or found.then is Then.GIVE_UP:
                 request.done(None)
                 return
-            if patience == _BACKOFF:
+            if found.then is Then.BACK_OFF:
                 await asyncio.sleep(backoff.next_s())
 
-    async def _ask(self, request: Request) -> tuple[str, Answer | None, str]:
-        """Ask once; return the error, the answer if it is one, and what to wait for before it is asked again."""
+    async def _ask(self, request: Request) -> Answer | Failure:
+        """Ask once, when there is leave."""
         market, name = self._market, request.name
-        poll = market.polls.get(name, market.instruments)
-        ask = await self._budget.leave(request.priority, market.market, poll.endpoint, request.weight, request.order)
+        endpoint = market.polls[name].endpoint
+        ask = await self._budget.leave(request.priority, market.market, endpoint, request.weight, request.order)
         metrics.REQUESTS_SENT.labels(market.exchange, market.market, name).inc()
         request.attempts += 1
-        status, pause_s = 0, None
-        said: Mapping[str, str] = {}
+        status, said, outcome = 0, dict[str, str](), Outcome()
         try:
             answer = await self._http.get(self._base + request.path, market.headers)
             status, said = answer.status, market.rest.said(answer.headers.items())
-            error, pause_s, again = market.rest.judge(status, said, answer.body, now_us() / SECOND_US)
+            outcome = market.rest.judge(status, said, answer.body, now_us() / SECOND_US)
         except Busy as failure:
-            return str(failure), None, _BACKOFF
+            return Failure(str(failure), Then.BACK_OFF)
         finally:
-            self._budget.over(ask, market.market, status, said, pause_s)
-        if error is None:
-            return "", answer, ""
-        if pause_s is not None:
-            self._log.warning("requests_paused", name=name, status=status, elapsed_s=pause_s, error=error)
-            return error, None, _LEAVE
-        return error, None, _BACKOFF if again else ""
+            self._budget.over(ask, market.market, status, said, outcome.pause_s)
+        if outcome.error is None:
+            return answer
+        if outcome.pause_s is not None:
+            self._log.warning(
+                "requests_paused", name=name, status=status, elapsed_s=outcome.pause_s, error=outcome.error
+            )
+            return Failure(outcome.error, Then.QUEUE)
+        return Failure(outcome.error, Then.BACK_OFF if outcome.again else Then.GIVE_UP)
 
     def _complain(self, request: Request, error: str) -> None:
         """Count a failure, and log the first, second, fourth, eighth ... of a kind in a row."""
@@ -143,7 +163,3 @@ class Rest:
         count = self._complained[name] = self._complained.get(name, 0) + 1
         if count & (count - 1) == 0:
             self._log.warning("request_failed", name=name, path=request.path, error=error, count=count)
-
-
-_BACKOFF = "backoff"
-_LEAVE = "leave"

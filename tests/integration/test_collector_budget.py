@@ -33,6 +33,7 @@ from services.shared.runtime.bus import Bus
 from services.shared.runtime.clock import monotonic_us
 from services.shared.runtime.http import Answer, Http
 from services.shared.runtime.settings import Settings
+from tests.http_server import serving
 
 WEIGHT = Rate("weight", 120, 0.4, but=("/statistics/",), used_header="x-used")
 STATISTICS = Rate("statistics", 15, 0.2, paths=("/statistics/",), weighed=False)
@@ -88,14 +89,9 @@ class Exchange:
 @pytest.fixture
 async def exchange() -> AsyncIterator[Exchange]:
     made = Exchange()
-    app = web.Application()
-    app.add_routes([web.get("/{path:.*}", made.get)])
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    made.base = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield made
-    await runner.cleanup()
+    async with serving([web.get("/{path:.*}", made.get)]) as address:
+        made.base = f"http://{address}"
+        yield made
 
 
 def market(name: str, rules: RestRules = RULES, exchange: str = "binance") -> Market:

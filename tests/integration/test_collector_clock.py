@@ -20,6 +20,7 @@ from services.shared.exchanges.binance_perp import BINANCE_PERP
 from services.shared.exchanges.server_time import Sample
 from services.shared.runtime.clock import now_us
 from services.shared.runtime.http import Answer, Http
+from tests.http_server import serving
 
 
 class Clock:
@@ -40,14 +41,9 @@ class Clock:
 @pytest.fixture
 async def clock() -> AsyncIterator[Clock]:
     made = Clock()
-    app = web.Application()
-    app.add_routes([web.get("/fapi/v1/time", made.get)])
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    made.base = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield made
-    await runner.cleanup()
+    async with serving([web.get("/fapi/v1/time", made.get)]) as address:
+        made.base = f"http://{address}"
+        yield made
 
 
 async def until(condition: Callable[[], bool]) -> None:

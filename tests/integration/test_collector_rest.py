@@ -27,6 +27,7 @@ from services.shared.exchanges.declaration import Market, Poll
 from services.shared.runtime import logs
 from services.shared.runtime.clock import monotonic_us
 from services.shared.runtime.http import Http
+from tests.http_server import serving
 
 
 def listing(*bases: str) -> str:
@@ -73,14 +74,8 @@ class Exchange:
 @pytest.fixture
 async def exchange() -> AsyncIterator[Exchange]:
     made = Exchange()
-    app = web.Application()
-    app.add_routes([web.get("/{route}/stream", made.stream), web.get("/{path:.*}", made.get)])
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    made.base = f"127.0.0.1:{runner.addresses[0][1]}"
-    yield made
-    await runner.cleanup()
+    async with serving([web.get("/{route}/stream", made.stream), web.get("/{path:.*}", made.get)]) as made.base:
+        yield made
 
 
 class Rig:
