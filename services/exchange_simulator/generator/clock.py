@@ -20,6 +20,11 @@ class Clock:
             self._end_us = None if self._duration_us is None else start_us + self._duration_us
         return now_us + self._ahead_us
 
+    @property
+    def endless(self) -> bool:
+        """Whether the run has no end."""
+        return self._duration_us is None
+
     def wall_us(self, market_us: int) -> int:
         """Return the wall clock time of a market time."""
         return market_us - (self._ahead_us or 0)

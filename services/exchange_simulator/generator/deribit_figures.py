@@ -7,7 +7,7 @@ All units are whole numbers; what is rounded is rounded once, and the ledger is 
 from __future__ import annotations
 
 from services.exchange_simulator.generator.candles import Bar
-from services.exchange_simulator.generator.figures import ten_to, text_of
+from services.exchange_simulator.generator.figures import amount_units, kept, percent_units, rounded, ten_to, trimmed
 from services.exchange_simulator.generator.names import Listing
 from services.exchange_simulator.generator.statistics import FINE_DIGITS
 
@@ -17,27 +17,18 @@ BASE_VOLUME_DIGITS = 8
 """Digits of a volume in base currency that is derived from US dollars."""
 _LEAST_PLAIN = 4
 """A number below 10^-4 is written with an exponent."""
-_MOST_TEXTS = 50_000
 
 
 def number(units: int, digits: int) -> str:
     """Write units of 10^-digits as the exchange writes a float: `20.0`, `63344.5`, `2.081e-05`."""
     sign, units = ("-", -units) if units < 0 else ("", units)
-    text = text_of(units, digits)
-    text = text.rstrip("0").rstrip(".") if digits else text
+    text = trimmed(units, digits)
     if not units or units * ten_to(_LEAST_PLAIN) >= ten_to(digits):
         return f"{sign}{text}" if "." in text else f"{sign}{text}.0"
     mantissa = str(units).rstrip("0")
     exponent = digits - len(str(units)) + 1
     point = f".{mantissa[1:]}" if len(mantissa) > 1 else ""
     return f"{sign}{mantissa[0]}{point}e-{exponent:02d}"
-
-
-def rounded(units: int, digits: int, fewer: int) -> int:
-    """Return units of 10^-digits in units of 10^-fewer, rounded half up; more digits are filled with zeros."""
-    if fewer >= digits:
-        return units * ten_to(fewer - digits)
-    return (units + ten_to(digits - fewer) // 2) // ten_to(digits - fewer)
 
 
 def mark_digits(listing: Listing) -> int:
@@ -62,15 +53,9 @@ def index_units(listing: Listing, price: int) -> int:
     return rounded(price, FINE_DIGITS, index_digits(listing))
 
 
-def percent_units(part: int, whole: int) -> int:
-    """Return part / whole in per cent, in units of 10^-4, rounded towards zero."""
-    units = abs(part) * 100 * ten_to(PERCENT_DIGITS) // whole
-    return units if part >= 0 else -units
-
-
-def amount_units(listing: Listing, steps: int) -> tuple[int, int]:
-    """Return a size in the unit of the instrument's amounts as (units, digits)."""
-    return steps * listing.step_units * listing.contract_units, listing.quantity_digits + listing.contract_digits
+def change_units(bar: Bar) -> int:
+    """Return how far the price went in a span, in per cent, in units of 10^-4, rounded towards zero."""
+    return percent_units(bar.close - bar.open, bar.open, PERCENT_DIGITS)
 
 
 def contracts_units(listing: Listing, steps: int) -> tuple[int, int]:
@@ -108,28 +93,11 @@ def turnover(listing: Listing, bar: Bar) -> tuple[int, int]:
 
 
 class Figures:
-    """Writes one listing's prices and amounts; texts that come again are kept."""
+    """Writes one listing's numbers."""
 
     def __init__(self, listing: Listing) -> None:
         self.listing = listing
-        self._prices: dict[int, str] = {}
-        self._amounts: dict[int, str] = {}
-
-    def price(self, ticks: int) -> str:
-        """Write a price."""
-        text = self._prices.get(ticks)
-        if text is None:
-            if len(self._prices) >= _MOST_TEXTS:
-                self._prices.clear()
-            text = number(ticks * self.listing.tick_units, self.listing.price_digits)
-            self._prices[ticks] = text
-        return text
-
-    def amount(self, steps: int) -> str:
-        """Write a size in the unit of the instrument's amounts."""
-        text = self._amounts.get(steps)
-        if text is None:
-            if len(self._amounts) >= _MOST_TEXTS:
-                self._amounts.clear()
-            text = self._amounts[steps] = number(*amount_units(self.listing, steps))
-        return text
+        self.price = kept(lambda ticks: number(ticks * listing.tick_units, listing.price_digits))
+        """Write a price given in ticks."""
+        self.amount = kept(lambda steps: number(*amount_units(listing, steps)))
+        """Write a size given in steps, in the unit of the instrument's amounts."""

@@ -13,7 +13,6 @@ from services.exchange_simulator import deribit_protocol
 from services.exchange_simulator.generator.deribit_credits import Credits
 from services.exchange_simulator.generator.deribit_events import flag_of
 from services.exchange_simulator.generator.deribit_figures import (
-    amount_units,
     index_digits,
     index_units,
     mark_digits,
@@ -35,6 +34,7 @@ from services.exchange_simulator.generator.deribit_ticker import ticker_data, ti
 from services.exchange_simulator.generator.deribit_volatility import Indices
 from services.exchange_simulator.generator.events import FullTickerEvent
 from services.exchange_simulator.generator.feed import Feed
+from services.exchange_simulator.generator.figures import amount_units
 from services.exchange_simulator.generator.source import lag_us
 from services.exchange_simulator.generator.traded import full_ticker, ticker_at
 from services.exchange_simulator.venue import Answer

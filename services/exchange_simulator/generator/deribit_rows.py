@@ -12,13 +12,12 @@ from fractions import Fraction
 from services.exchange_simulator.generator.deribit_events import FlaggedTradeEvent, VolatilityEvent
 from services.exchange_simulator.generator.deribit_figures import (
     PERCENT_DIGITS,
-    amount_units,
     base_volume,
+    change_units,
     index_digits,
     index_units,
     mark_digits,
     mark_units,
-    percent_units,
     turnover,
 )
 from services.exchange_simulator.generator.deribit_frames import trade_id
@@ -33,6 +32,7 @@ from services.exchange_simulator.generator.events import (
     QuoteEvent,
     TradeEvent,
 )
+from services.exchange_simulator.generator.figures import amount_units
 from services.exchange_simulator.generator.ledger_rows import Scales
 from services.exchange_simulator.generator.market import Trade
 from services.exchange_simulator.generator.source import whole_ms
@@ -120,7 +120,7 @@ def _ticker(event: FullTickerEvent, scales: Scales) -> Row:
         "low_price": bar.low * scales.price,
         "volume": scales.fine(*base_volume(listing, bar)),
         "quote_volume": None if listing.market == "option" else scales.fine(*turnover(listing, bar)),
-        "price_change_percent": scales.fine(percent_units(bar.close - bar.open, bar.open), PERCENT_DIGITS),
+        "price_change_percent": scales.fine(change_units(bar), PERCENT_DIGITS),
         "bid_price": touch.bid * scales.price,
         "bid_quantity": scales.base(touch.bid_steps, touch.bid),
         "ask_price": touch.ask * scales.price,

@@ -7,19 +7,18 @@ from math import sqrt
 from services.exchange_simulator.generator.deribit_figures import (
     PERCENT_DIGITS,
     Figures,
-    amount_units,
     base_volume,
+    change_units,
     index_digits,
     index_units,
     mark_digits,
     mark_units,
     number,
-    percent_units,
-    rounded,
     turnover,
 )
 from services.exchange_simulator.generator.deribit_listings import VOLATILITY, OptionListing, reach
 from services.exchange_simulator.generator.events import FullTickerEvent
+from services.exchange_simulator.generator.figures import amount_units, rounded
 from services.exchange_simulator.generator.statistics import FINE_DIGITS
 
 _CENTS = 2
@@ -54,7 +53,7 @@ def ticker_fields(event: FullTickerEvent, figures: Figures) -> str:
     else:
         turned = f'"volume_usd":{spent},"volume_notional":{spent}'
     estimated = f'"estimated_delivery_price":{index},'
-    percent = number(percent_units(bar.close - bar.open, bar.open), PERCENT_DIGITS)
+    percent = number(change_units(bar), PERCENT_DIGITS)
     return (
         f'"timestamp":{event.sent_us // 1_000},"state":"open",'
         f'"stats":{{"high":{price(bar.high)},"low":{price(bar.low)},"price_change":{percent},'

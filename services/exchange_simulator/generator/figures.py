@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from services.exchange_simulator.generator.events import TickerEvent
 from services.exchange_simulator.generator.names import Listing
 
 PERCENT_DIGITS = 3
+_MOST_TEXTS = 50_000
 
 
 def ten_to(digits: int) -> int:
@@ -28,16 +31,40 @@ def trimmed(units: int, digits: int) -> str:
     return text.rstrip("0").rstrip(".") if digits else text
 
 
+def kept(write: Callable[[int], str]) -> Callable[[int], str]:
+    """Return a writer of numbers that keeps its texts: the same ones come again and again."""
+    texts: dict[int, str] = {}
+
+    def find(number: int) -> str:
+        text = texts.get(number)
+        if text is None:
+            if len(texts) >= _MOST_TEXTS:
+                texts.clear()
+            text = texts[number] = write(number)
+        return text
+
+    return find
+
+
+def rounded(units: int, digits: int, wanted: int) -> int:
+    """Return units of 10^-digits in units of 10^-wanted, rounded half up where the digits do not reach."""
+    if wanted >= digits:
+        return units * ten_to(wanted - digits)
+    return (units + ten_to(digits - wanted) // 2) // ten_to(digits - wanted)
+
+
+def amount_units(listing: Listing, steps: int) -> tuple[int, int]:
+    """Return a size times what a contract is worth, exactly, as (units, digits): of inverse contracts US dollars."""
+    return steps * listing.step_units * listing.contract_units, listing.quantity_digits + listing.contract_digits
+
+
 def value_units(listing: Listing, value: int, digits: int) -> int:
     """Return a value in ticks x steps as units of 10^-digits of quote currency, rounded half up.
 
     Not of inverse contracts, whose number alone says what they are worth.
     """
-    own = listing.price_digits + listing.quantity_digits + listing.contract_digits
-    units = value * listing.tick_units * listing.step_units * listing.contract_units
-    if digits >= own:
-        return units * ten_to(digits - own)
-    return (units + ten_to(own - digits) // 2) // ten_to(own - digits)
+    units, own = amount_units(listing, value)
+    return rounded(units * listing.tick_units, own + listing.price_digits, digits)
 
 
 def ticker_value_digits(listing: Listing) -> int:
@@ -45,9 +72,9 @@ def ticker_value_digits(listing: Listing) -> int:
     return 8 if listing.market == "spot" else 2
 
 
-def percent_units(part: int, whole: int) -> int:
-    """Return part / whole in per cent, in units of 10^-3, rounded towards zero."""
-    units = abs(part) * 100 * ten_to(PERCENT_DIGITS) // whole
+def percent_units(part: int, whole: int, digits: int = PERCENT_DIGITS) -> int:
+    """Return part / whole in per cent, in units of 10^-digits, rounded towards zero."""
+    units = abs(part) * 100 * ten_to(digits) // whole
     return units if part >= 0 else -units
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from services.exchange_simulator.generator.figures import ten_to, text_of
+from services.exchange_simulator.generator.candles import Bar
+from services.exchange_simulator.generator.figures import amount_units, kept, percent_units, rounded, text_of, trimmed
 from services.exchange_simulator.generator.names import Listing
 from services.exchange_simulator.generator.statistics import FINE_DIGITS, RATIOS
 
@@ -19,21 +20,6 @@ MOST_VALUE_DIGITS = 8
 """Digits of values in quote currency."""
 
 TOP_POSITIONS, TOP_ACCOUNTS, ALL_ACCOUNTS = RATIOS
-
-_MOST_TEXTS = 50_000
-
-
-def trimmed(units: int, digits: int) -> str:
-    """Write a whole number of units of 10^-digits as a plain decimal without zeros at its end."""
-    text = text_of(units, digits)
-    return text.rstrip("0").rstrip(".") if digits else text
-
-
-def rounded(units: int, digits: int, fewer: int) -> int:
-    """Return units of 10^-digits in units of 10^-fewer, rounded half up; more digits are filled with zeros."""
-    if fewer >= digits:
-        return units * ten_to(fewer - digits)
-    return (units + ten_to(digits - fewer) // 2) // ten_to(digits - fewer)
 
 
 def rate_units(rate: int) -> int:
@@ -46,15 +32,9 @@ def mark_units(listing: Listing, price: int) -> int:
     return rounded(price, FINE_DIGITS, listing.price_digits)
 
 
-def percent_units(part: int, whole: int) -> int:
-    """Return part / whole in per cent, in units of 10^-4, rounded towards zero."""
-    units = abs(part) * 100 * ten_to(PERCENT_DIGITS) // whole
-    return units if part >= 0 else -units
-
-
-def amount_units(listing: Listing, steps: int) -> tuple[int, int]:
-    """Return a quantity in base currency as (units, digits): a size in contracts times the contract."""
-    return steps * listing.step_units * listing.contract_units, listing.quantity_digits + listing.contract_digits
+def change_units(bar: Bar) -> int:
+    """Return how far the price went in a span, in per cent, in units of 10^-4, rounded towards zero."""
+    return percent_units(bar.close - bar.open, bar.open, PERCENT_DIGITS)
 
 
 def quote_units(listing: Listing, value: int) -> tuple[int, int]:
@@ -66,33 +46,16 @@ def quote_units(listing: Listing, value: int) -> tuple[int, int]:
 
 
 class Figures:
-    """Writes one listing's prices and quantities; texts that come again are kept."""
+    """Writes one listing's numbers, without the quotes that some stand in."""
 
     def __init__(self, listing: Listing) -> None:
         self.listing = listing
         self._spot = listing.market == "spot"
-        self._write = trimmed if self._spot else text_of
-        self._prices: dict[int, str] = {}
-        self._amounts: dict[int, str] = {}
-
-    def price(self, ticks: int) -> str:
-        """Write a price, without its quotes."""
-        text = self._prices.get(ticks)
-        if text is None:
-            if len(self._prices) >= _MOST_TEXTS:
-                self._prices.clear()
-            text = self._write(ticks * self.listing.tick_units, self.listing.price_digits)
-            self._prices[ticks] = text
-        return text
-
-    def amount(self, steps: int) -> str:
-        """Write a quantity in base currency, without its quotes."""
-        text = self._amounts.get(steps)
-        if text is None:
-            if len(self._amounts) >= _MOST_TEXTS:
-                self._amounts.clear()
-            text = self._amounts[steps] = trimmed(*amount_units(self.listing, steps))
-        return text
+        write = trimmed if self._spot else text_of
+        self.price = kept(lambda ticks: write(ticks * listing.tick_units, listing.price_digits))
+        """Write a price given in ticks."""
+        self.amount = kept(lambda steps: trimmed(*amount_units(listing, steps)))
+        """Write a size given in steps, in base currency."""
 
     def value(self, value: int) -> str:
         """Write a value in quote currency, given in ticks x steps, exactly."""

@@ -22,7 +22,7 @@ from services.exchange_simulator.generator.events import (
     TickerEvent,
     TradeEvent,
 )
-from services.exchange_simulator.generator.figures import text_of
+from services.exchange_simulator.generator.figures import text_of, trimmed
 from services.exchange_simulator.generator.gateio_figures import (
     ALL_ACCOUNTS,
     PERCENT_DIGITS,
@@ -30,10 +30,9 @@ from services.exchange_simulator.generator.gateio_figures import (
     TOP_ACCOUNTS,
     TOP_POSITIONS,
     Figures,
+    change_units,
     mark_units,
-    percent_units,
     rate_units,
-    trimmed,
 )
 from services.exchange_simulator.generator.market import Trade
 from services.exchange_simulator.generator.names import Listing
@@ -107,7 +106,7 @@ def _spot_candle(event: CandleEvent, figures: Figures) -> str:
 def spot_ticker(event: TickerEvent, figures: Figures) -> str:
     """Write the 24 hour statistics of a pair, on the stream as in an answer."""
     bar, touch, price = event.bar, event.touch, figures.price
-    percent = text_of(percent_units(bar.close - bar.open, bar.open), PERCENT_DIGITS)
+    percent = text_of(change_units(bar), PERCENT_DIGITS)
     return (
         f'{{"currency_pair":"{event.listing.wire_symbol}","last":"{price(bar.close)}",'
         f'"lowest_ask":"{price(touch.ask)}","highest_bid":"{price(touch.bid)}","change_percentage":"{percent}",'
@@ -162,7 +161,7 @@ def _perp_ticker(event: FullTickerEvent, figures: Figures) -> str:
 def perp_ticker(event: FullTickerEvent, figures: Figures) -> str:
     """Write all that is said of a contract: 24 hours, mark and index price, funding, open interest in contracts."""
     bar, mark, listing, price = event.bar, event.mark, event.listing, figures.price
-    percent = text_of(percent_units(bar.close - bar.open, bar.open), PERCENT_DIGITS)
+    percent = text_of(change_units(bar), PERCENT_DIGITS)
     quote = figures.whole_value(bar.value)
     rate = trimmed(rate_units(mark.rate), RATE_DIGITS)
     next_s = mark.next_funding_us // 1_000_000

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from services.exchange_simulator.generator.feed import Feed
-from services.exchange_simulator.generator.figures import text_of
-from services.exchange_simulator.generator.gateio_figures import RATE_DIGITS, mark_units, rate_units, trimmed
+from services.exchange_simulator.generator.figures import text_of, trimmed
+from services.exchange_simulator.generator.gateio_figures import RATE_DIGITS, mark_units, rate_units
 from services.exchange_simulator.generator.names import Listing
 from services.exchange_simulator.generator.source import lag_us
 from services.exchange_simulator.generator.statistics import FUNDING_INTERVAL_US

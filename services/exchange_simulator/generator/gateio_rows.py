@@ -18,14 +18,14 @@ from services.exchange_simulator.generator.events import (
     TickerEvent,
     TradeEvent,
 )
+from services.exchange_simulator.generator.figures import rounded
 from services.exchange_simulator.generator.gateio_figures import (
     PERCENT_DIGITS,
     RATE_DIGITS,
+    change_units,
     mark_units,
-    percent_units,
     quote_units,
     rate_units,
-    rounded,
 )
 from services.exchange_simulator.generator.ledger_rows import Scales
 from services.exchange_simulator.generator.source import whole_ms
@@ -115,7 +115,7 @@ def _spot_ticker(event: TickerEvent, scales: Scales) -> Row:
         "low_price": bar.low * scales.price,
         "volume": scales.base(bar.volume, bar.close),
         "quote_volume": scales.fine(*quote_units(event.listing, bar.value)),
-        "price_change_percent": scales.fine(percent_units(bar.close - bar.open, bar.open), PERCENT_DIGITS),
+        "price_change_percent": scales.fine(change_units(bar), PERCENT_DIGITS),
         "bid_price": touch.bid * scales.price,
         "ask_price": touch.ask * scales.price,
         "sent_at": event.sent_us,
@@ -134,7 +134,7 @@ def _perp_ticker(event: FullTickerEvent, scales: Scales) -> Row:
         "volume": scales.base(bar.volume, bar.close),
         "quote_volume": scales.fine(rounded(*quote_units(event.listing, bar.value), 0), 0),
         "price_change": (bar.close - bar.open) * scales.price,
-        "price_change_percent": scales.fine(percent_units(bar.close - bar.open, bar.open), PERCENT_DIGITS),
+        "price_change_percent": scales.fine(change_units(bar), PERCENT_DIGITS),
         "sent_at": event.sent_us,
     }
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from services.exchange_simulator.gateio_rest import ApiError, Query
 from services.exchange_simulator.generator.feed import Feed
-from services.exchange_simulator.generator.figures import text_of
+from services.exchange_simulator.generator.figures import rounded, text_of, trimmed
 from services.exchange_simulator.generator.gateio_figures import (
     ALL_ACCOUNTS,
     RATE_DIGITS,
@@ -15,8 +15,6 @@ from services.exchange_simulator.generator.gateio_figures import (
     mark_units,
     quote_units,
     rate_units,
-    rounded,
-    trimmed,
 )
 from services.exchange_simulator.generator.gateio_history import HISTORY_US, Window, integer, limit_of
 from services.exchange_simulator.generator.statistics import FUNDING_INTERVAL_US, RATIO_DIGITS, Liquidation, Ratio

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from services.exchange_simulator.faults import About
+from services.exchange_simulator.generator.clock import Clock
 from services.exchange_simulator.generator.dialect import Talk, Voice
 from services.exchange_simulator.generator.events import Bundle, Event, Message
 from services.exchange_simulator.generator.ledger import Ledger, Written
@@ -20,6 +21,7 @@ MOST_WAITING = 500_000
 class Host(Protocol):
     """What a session asks of its venue."""
 
+    clock: Clock
     ledger: Ledger
     voice: Voice
     chain: re.Pattern[bytes] | None
@@ -144,11 +146,16 @@ class GeneratedSession:
         return bool(self._waiting) or self._venue.next_due_us() is not None
 
     def next_due_us(self) -> int | None:
-        """When the next frame is due; also when the ledger wants to be flushed."""
+        """When the next frame is due; also when the ledger wants to be flushed.
+
+        Behind the last frame of a run that ends, the client is not asked for a sign of life any more.
+        """
         if self._waiting:
             return 0
-        times = (self._talk.due_us(), self._venue.next_due_us())
-        return min((time for time in times if time is not None), default=None)
+        due_us, talk_us = self._venue.next_due_us(), self._talk.due_us()
+        if due_us is None:
+            return talk_us if self._venue.clock.endless else None
+        return due_us if talk_us is None else min(due_us, talk_us)
 
     def close(self, now_us: int) -> None:
         """Leave: nothing more is handed to this connection."""
