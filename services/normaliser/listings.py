@@ -36,16 +36,17 @@ class Listings:
         return item is not None and item.status in ENDED
 
     def take(self, frame: RawFrame, market: Market) -> None:
-        """Take a whole instrument list. Raises BadFrame.
+        """Take an instrument list. Raises BadFrame.
 
-        What it no longer names has ended, and stays known: its last frames may come.
+        What a whole one no longer names has ended, and stays known: its last frames may come.
         """
         found = market.instruments.parse(frame, _NOTHING)
         known = self.of(frame.exchange, frame.market).by_symbol
         if known and not found:
             raise BadFrame(f"an instrument list of {frame.exchange} {frame.market} without an instrument")
         merged = dict(known)
-        gone = dict(known)
+        whole = market.list_goes_on is None or not market.list_goes_on(frame.body)
+        gone = dict(known) if whole else {}
         for item in found:
             assert isinstance(item, Instrument)
             gone.pop(item.symbol, None)

@@ -201,3 +201,16 @@ def test_a_polled_answer_that_fails_is_a_dead_letter() -> None:
     bench = perp()
     found = bench.rest("funding", {"retCode": 10006, "retMsg": "Too many visits!", "result": {}, "time": 1})
     assert told(found, "reason") == [("dead.normaliser", "retCode 10006 in an answer of funding: Too many visits!")]
+
+
+def test_a_list_that_goes_on_elsewhere_delists_nothing() -> None:
+    bench = perp()
+    listed = json.loads(json.dumps(bench.listing))
+    rows = listed["result"]["list"]
+    other = rows[0] | {"symbol": "ETHUSDT", "baseCoin": "ETH"}
+    listed["result"] |= {"list": [other], "nextPageCursor": "first%3D1"}
+    assert bench.rest("instruments", listed, 1, symbol="_all") == []
+    listed["result"]["nextPageCursor"] = ""
+    assert told(bench.rest("instruments", listed, 2, symbol="_all"), "symbol", "status") == [
+        ("md.instrument", "BTC-USDT-PERP", "delisted")
+    ]

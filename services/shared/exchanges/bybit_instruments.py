@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import msgspec
+
 from schemas.frames import RawFrame
 from schemas.records import Instrument
 from services.shared.exchanges import bybit_wire as wire
@@ -11,12 +13,13 @@ from services.shared.exchanges.bybit import US, answer_reader
 from services.shared.exchanges.declaration import Parser
 from services.shared.exchanges.names import asset_of, is_token
 from services.shared.exchanges.numbers import check
-from services.shared.exchanges.shared_answers import read_once
+from services.shared.exchanges.shared_answers import UNREADABLE, read_once
 
 _PERPETUAL = "LinearPerpetual"
 """The only contract type taken: `LinearFutures` are dated."""
 _TRADITIONAL = {"stock", "commodity", "forex"}
 """Symbol types that are no crypto assets: left out, as on Binance."""
+_decode_page = msgspec.json.Decoder(wire.PagedAnswer).decode
 _read = answer_reader(wire.Rows[wire.InstrumentInfo])
 _multiplied_behind = re.compile(r"([A-Z]+)(1000+)").fullmatch
 
@@ -76,6 +79,14 @@ def _perp(frame: RawFrame) -> tuple[Instrument, ...]:
         if row.contractType == _PERPETUAL and row.symbolType not in _TRADITIONAL
     )
     return tuple(_make(row, name, frame, contract=True) for row, name in named if is_token(name))
+
+
+def list_goes_on(body: bytes) -> bool:
+    """Whether a list of contracts is only its first page, of 1,000: the exchange names a next one."""
+    try:
+        return bool(_decode_page(body).result.nextPageCursor)
+    except UNREADABLE:
+        return False
 
 
 parse_spot: Parser = read_once(_spot)

@@ -236,6 +236,7 @@ BYBIT_PERP = Market(
     channels={channel.name: channel for channel in _CHANNELS},
     polls={poll.name: poll for poll in _POLLS},
     instruments=_INSTRUMENTS,
+    list_goes_on=bybit_instruments.list_goes_on,
     book_channel="depth",
     book_snapshot=None,
     book_rule=bybit.BOOK_RULE,

@@ -114,6 +114,18 @@ class Rows(msgspec.Struct, Generic[T], gc=False):
     rows: list[T] = msgspec.field(name="list")
 
 
+class Page(msgspec.Struct, gc=False):
+    """Where a list goes on; empty where it does not."""
+
+    nextPageCursor: str = ""
+
+
+class PagedAnswer(msgspec.Struct, gc=False):
+    """An answer whose result may be one page of several."""
+
+    result: Page
+
+
 class Funding(msgspec.Struct, gc=False):
     """One row of `funding/history`."""
 

@@ -30,6 +30,8 @@ class Limits:
     subscriptions_per_hour: int | None = None
     """Messages that ask for streams or end them, on one connection."""
     connects_per_s: int | None = None
+    connections: int | None = None
+    """At the same time from one address, of all markets of the exchange."""
 
 
 class Listing:
@@ -247,5 +249,7 @@ class Market:
     """Sent along when a connection is opened and with each request."""
     stamp: Callable[[bytes, int], bytes] | None = None
     """Puts the time of sending (milliseconds UTC) into a control message, where the exchange asks for it."""
+    list_goes_on: Callable[[bytes], bool] | None = None
+    """Whether an instrument list says that it is cut and goes on elsewhere: what is not in it may be listed still."""
     greeting: Sequence[bytes] = ()
     """Messages sent right after the connection is open, before any subscription."""
