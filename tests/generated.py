@@ -9,8 +9,8 @@ from schemas import accounts, json_schema, records, tables
 from services.alert_log.settings import AlertLogSettings
 from services.arbitrage_signal.settings import ArbitrageSignalSettings
 from services.collector.settings import CollectorSettings
+from services.command_line.provision_settings import MigrateSettings, StreamsSettings
 from services.command_line.settings import PipelineSettings
-from services.command_line.streams_settings import StreamsSettings
 from services.embedded_clickhouse.settings import EmbeddedClickhouseSettings
 from services.exchange_simulator.settings import SimulatorSettings
 from services.normaliser.settings import NormaliserSettings
@@ -31,6 +31,7 @@ SECTIONS: tuple[type[Settings], ...] = (
     NormaliserSettings,
     StorageBatcherSettings,
     StreamsSettings,
+    MigrateSettings,
     ArbitrageSignalSettings,
     EmbeddedClickhouseSettings,
     SimulatorSettings,

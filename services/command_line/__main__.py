@@ -141,13 +141,15 @@ def migrate(
     ] = True,
 ) -> None:
     """Bring ClickHouse's tables up to what is declared. Safe to repeat."""
+    from services.command_line.provision_settings import MigrateSettings
     from services.shared.runtime.migrations import migrate as run
     from services.shared.runtime.warehouse import Warehouse
 
     async def work() -> list[str]:
-        warehouse = Warehouse.of(Settings.load())
+        settings = MigrateSettings.load()
+        warehouse = Warehouse.of(settings)
         try:
-            return await run(warehouse, retention=retention)
+            return await run(warehouse, retention=retention, cluster=settings.cluster)
         finally:
             await warehouse.close()
 
@@ -157,7 +159,7 @@ def migrate(
 @app.command()
 def streams() -> None:
     """Bring NATS's streams, buckets and bots' consumers up to what is declared. Safe to repeat."""
-    from services.command_line.streams_settings import StreamsSettings
+    from services.command_line.provision_settings import StreamsSettings
     from services.shared.runtime.bus import connect
     from services.shared.runtime.provision import provision
 

@@ -16,18 +16,18 @@ import orjson
 
 from schemas import tables
 from schemas.errors import Broken
+from services.shared.runtime.cluster import LOCAL, RECORD, on_cluster
 from services.shared.runtime.warehouse import Warehouse
 
 DIRECTORY = Path(__file__).resolve().parents[3] / "clickhouse" / "migrations"
 """Where the migrations are in a checkout of the repository, which is how tapeline is installed."""
 
-_RECORD = f"{tables.DATABASE}.schema_migrations"
 _FILE_NAME = re.compile(r"(\d{4})_(\w+)\.sql")
 _TTL = re.compile(r" TTL (.+?)(?: SETTINGS |$)", re.DOTALL)
 
 _PREPARE = (
     f"CREATE DATABASE IF NOT EXISTS {tables.DATABASE}",
-    f"CREATE TABLE IF NOT EXISTS {_RECORD} (version UInt32, name String, checksum String, "
+    f"CREATE TABLE IF NOT EXISTS {RECORD} (version UInt32, name String, checksum String, "
     "applied_at DateTime64(6, 'UTC') DEFAULT now64(6)) ENGINE = MergeTree ORDER BY version "
     "COMMENT 'Which migrations were applied, with the SHA-256 of their files.'",
 )
@@ -62,15 +62,18 @@ def load(directory: Path) -> tuple[Migration, ...]:
     return tuple(found[version] for version in sorted(found))
 
 
-async def migrate(warehouse: Warehouse, directory: Path = DIRECTORY, *, retention: bool = True) -> list[str]:
+async def migrate(
+    warehouse: Warehouse, directory: Path = DIRECTORY, *, retention: bool = True, cluster: str | None = None
+) -> list[str]:
     """Apply what has not been applied, then set or remove retention; return one line per change made.
 
     With `retention` every table has the TTL that `schemas.tables` declares; without it none has, so that a replay of
-    old recordings keeps its rows. Raises Broken when an applied file has changed, Busy when ClickHouse is away.
+    old recordings keeps its rows. With `cluster` tables are made on all of its servers (`cluster.py`). Raises Broken
+    when an applied file has changed, Busy when ClickHouse is away.
     """
     migrations = load(directory)
     for statement in _PREPARE:
-        await warehouse.execute(statement)
+        await _execute(warehouse, statement, cluster)
     applied = await _applied(warehouse)
     for migration in migrations:
         before = applied.get(migration.version)
@@ -85,24 +88,29 @@ async def migrate(warehouse: Warehouse, directory: Path = DIRECTORY, *, retentio
         if migration.version in applied:
             continue
         for statement in migration.statements:
-            await warehouse.execute(statement)
+            await _execute(warehouse, statement, cluster)
         await warehouse.query(
-            f"INSERT INTO {_RECORD} (version, name, checksum) "
+            f"INSERT INTO {RECORD} (version, name, checksum) "
             "SELECT {version:UInt32}, {name:String}, {checksum:String}",
             {"version": migration.version, "name": migration.name, "checksum": migration.checksum},
         )
         done.append(f"migration {migration.version:04d}_{migration.name} applied")
-    return done + await _set_retention(warehouse, retention)
+    return done + await _set_retention(warehouse, retention, cluster)
+
+
+async def _execute(warehouse: Warehouse, statement: str, cluster: str | None) -> None:
+    for text in on_cluster(statement, cluster) if cluster is not None else [statement]:
+        await warehouse.execute(text)
 
 
 async def _applied(warehouse: Warehouse) -> dict[int, str]:
-    lines = (await warehouse.query(f"SELECT version, checksum FROM {_RECORD} FORMAT TabSeparated")).decode()
+    lines = (await warehouse.query(f"SELECT version, checksum FROM {RECORD} FORMAT TabSeparated")).decode()
     return {int(version): checksum for version, checksum in (line.split("\t") for line in lines.splitlines())}
 
 
-async def _set_retention(warehouse: Warehouse, retention: bool) -> list[str]:
+async def _set_retention(warehouse: Warehouse, retention: bool, cluster: str | None) -> list[str]:
     done: list[str] = []
-    found = await retentions(warehouse)
+    found = await retentions(warehouse, tables.DATABASE if cluster is None else LOCAL)
     for table in tables.TABLES:
         if table.name not in found:
             continue
@@ -110,17 +118,17 @@ async def _set_retention(warehouse: Warehouse, retention: bool) -> list[str]:
         if found[table.name] == wanted:
             continue
         change = f"MODIFY TTL {wanted}" if wanted else "REMOVE TTL"
-        await warehouse.execute(f"ALTER TABLE {tables.DATABASE}.{table.name} {change}")
+        await _execute(warehouse, f"ALTER TABLE {tables.DATABASE}.{table.name} {change}", cluster)
         done.append(f"table {table.name}: retention {'set' if wanted else 'removed'}")
     return done
 
 
-async def retentions(warehouse: Warehouse) -> dict[str, str | None]:
+async def retentions(warehouse: Warehouse, database: str = tables.DATABASE) -> dict[str, str | None]:
     """Return the TTL of every table as ClickHouse writes it, None where rows are kept for ever."""
     answer = await warehouse.query(
         "SELECT name, engine_full FROM system.tables WHERE database = {database:String} AND engine LIKE '%MergeTree' "
         "FORMAT JSONCompactEachRow",
-        {"database": tables.DATABASE},
+        {"database": database},
     )
     found: dict[str, str | None] = {}
     for line in answer.splitlines():

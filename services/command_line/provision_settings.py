@@ -1,4 +1,4 @@
-"""Settings of `tapeline streams`: how large, how often kept, and for which bots."""
+"""Settings of `tapeline streams` and `tapeline migrate`: what is made on the servers."""
 
 from __future__ import annotations
 
@@ -39,3 +39,13 @@ class StreamsSettings(Settings):
     def ring_bytes(self) -> dict[str, int]:
         """The rings' sizes by name."""
         return {streams.RAW.name: self.raw_bytes, streams.MD.name: self.md_bytes}
+
+
+class MigrateSettings(Settings):
+    """What `tapeline migrate` makes on the ClickHouse server, or on the servers of a cluster."""
+
+    SECTION: ClassVar[str] = "migrate"
+
+    cluster: str | None = Field(
+        None, description="Cluster whose servers get Replicated and Distributed tables; none: one server."
+    )
