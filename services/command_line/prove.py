@@ -107,8 +107,9 @@ class Prover:
         )
         before = "OVER (ORDER BY low, high ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
         runs = self._rows(
-            "SELECT min(low) AS a, max(high) AS b, argMin(at, low) AS c, argMax(at, high) AS d, count() AS e FROM (SELECT *, sum(fresh) OVER (ORDER BY low, high) AS run FROM ("
-            f"SELECT *, low > 1 + max(high) {before} AS fresh FROM ({near}))) GROUP BY run ORDER BY a"
+            "SELECT min(low) AS a, max(high) AS b, argMin(at, low) AS c, argMax(at, high) AS d, count() AS e FROM "
+            "(SELECT *, sum(fresh) OVER (ORDER BY low, high) AS run FROM ("
+            f"SELECT *, ifNull(low > 1 + max(high) {before}, 1) AS fresh FROM ({near}))) GROUP BY run ORDER BY a"
         )
         gaps, up = self._gaps(market, "trade", None), self._up(market)
         return by_number([Run(*row.values()) for row in runs], gaps, up, self._window(market, "trade"))

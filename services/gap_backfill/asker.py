@@ -77,7 +77,7 @@ class Asker:
             page = self._core.next_page(self._exchange, now_us())
             if page is None:
                 self.wake.clear()
-                await self._rest(1.0)
+                await self._rest(self._core.wait_us(self._exchange, now_us(), SECOND_US) / SECOND_US)
                 continue
             await self._ask(page)
             await asyncio.sleep(self._settings.call_pause_s)

@@ -291,6 +291,17 @@ class BackfillCore:
                     self._tell(work.gap, "filling", now, priority=priority)
         return best
 
+    def wait_us(self, exchange: str, now: int, most: int) -> int:
+        """Return how long it is until something that failed may be asked for again, at most `most`."""
+        due = (
+            work.due_at - now
+            for filling in self.fillings.values()
+            if filling.series.exchange == exchange
+            for work in filling.works.values()
+            if work.due_at > now
+        )
+        return min(most, min(due, default=most))
+
     def answered(self, page: Page, found: Spans, now: int, *, full: bool = False) -> None:
         """Take an answer whose wanted rows are published: `found` are the places it holds rows of.
 

@@ -55,8 +55,8 @@ def there(series: Series, history: History) -> str:
     if history.keyed == "id":
         return (
             "SELECT min(low), max(high) FROM (SELECT low, high, sum(fresh) OVER (ORDER BY low, high) AS run FROM ("
-            "SELECT low, high, low > 1 + max(high) OVER (ORDER BY low, high ROWS BETWEEN UNBOUNDED PRECEDING AND "
-            f"1 PRECEDING) AS fresh FROM ({_numbers(table, series, history)} AND sequence BETWEEN "
+            "SELECT low, high, ifNull(low > 1 + max(high) OVER (ORDER BY low, high ROWS BETWEEN UNBOUNDED PRECEDING "
+            f"AND 1 PRECEDING), 1) AS fresh FROM ({_numbers(table, series, history)} AND sequence BETWEEN "
             "{first:Int64} AND {last:Int64}))) GROUP BY run ORDER BY 1 FORMAT TSV"
         )
     return (
