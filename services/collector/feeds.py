@@ -29,6 +29,8 @@ class Feeds:
         self._waiting: list[Feed] = []
         """Feeds that are to be started."""
         self._moves: list[tuple[str, Move]] = []
+        self._left_out: dict[str, int] = {}
+        """Of each route, how many streams found no room."""
         self._gone_frames = self._gone_unknown = 0
 
     def __len__(self) -> int:
@@ -68,7 +70,7 @@ class Feeds:
         """Collect these streams of each route, and no others."""
         most = self._wiring.market.limits.streams_per_connection
         for route in {**self._pools, **routes}:
-            pool = self._pools.setdefault(route, Pool(most))
+            pool = self._pools.setdefault(route, Pool(most, self._wiring.room))
             changes = pool.want(routes.get(route, {}))
             for slot in changes.opened:
                 feed = self._feeds[route, slot.number] = Feed(self._wiring, route, slot)
@@ -76,7 +78,16 @@ class Feeds:
             self._close(route, changes.closed)
             self._tell(route, changes.touched)
             self._moves += [(route, move) for move in changes.moves]
+            self._complain(route, changes.left_out)
         self._begun.set()
+
+    def _complain(self, route: str, left_out: list[str]) -> None:
+        """Say what finds no room, when that is another number than before."""
+        if len(left_out) != self._left_out.get(route, 0):
+            self._wiring.log.error(
+                "streams_left_out", count=len(left_out), route=route, reason="no further connection is allowed"
+            )
+        self._left_out[route] = len(left_out)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Keep every connection up until `stop` is set; they are closed in good order then."""

@@ -16,7 +16,7 @@ from services.collector import metrics
 from services.collector.core import Link, Need, Topic, WatchRules
 from services.collector.outbox import Origin, Outbox
 from services.collector.pacing import Paced
-from services.collector.pool import Slot
+from services.collector.pool import Room, Slot
 from services.collector.settings import CollectorSettings
 from services.collector.talk import Talk
 from services.shared.exchanges.declaration import Ask, Market, Notice, Reply
@@ -43,6 +43,8 @@ class Wiring:
     on_subscribed: Callable[[list[Topic], bool], None]
     """Told of each confirmed subscription; the second argument says that another connection covers it until now."""
     on_change: Callable[[], None]
+    room: Room
+    """For connections, per exchange."""
 
 
 _names = itertools.count(1)

@@ -22,6 +22,7 @@ from services.collector.line import Wiring
 from services.collector.outbox import Origin, Outbox
 from services.collector.pacing import Paced
 from services.collector.polling import Polling, path_of
+from services.collector.pool import Room
 from services.collector.rest import Request, Rest
 from services.collector.settings import CollectorSettings
 from services.collector.universe import Universe
@@ -56,6 +57,7 @@ class MarketCollector:
         on_change: Callable[[], None],
         universe: Universe,
         on_list: Callable[[MarketCollector], None],
+        room: Room | None = None,
     ) -> None:
         key = f"{market.exchange}.{market.market}"
         self.market = market
@@ -96,6 +98,7 @@ class MarketCollector:
                 connects,
                 self._subscribed,
                 on_change,
+                room or Room(None),
             )
         )
         self._listed = asyncio.Event()

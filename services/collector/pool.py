@@ -42,20 +42,45 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What `Pool.want` changed: slots that are new, slots whose streams changed, moves to make, slots that are gone."""
+    """What `Pool.want` changed."""
 
     opened: list[Slot]
     touched: list[Slot]
+    """Slots whose streams changed, the opened ones among them."""
     moves: list[Move]
+    """To be made."""
     closed: list[Slot]
+    left_out: list[str]
+    """Streams for which the address may have no further connection."""
+
+
+class Room:
+    """How many connections an address may have at the same time, of all pools of an exchange. None: any number."""
+
+    def __init__(self, limit: int | None) -> None:
+        self._left = limit
+
+    def take(self, count: int) -> int:
+        """Take up to so many connections; return how many there were."""
+        if self._left is None:
+            return count
+        taken = min(count, self._left)
+        self._left -= taken
+        return taken
+
+    def give_back(self, count: int) -> None:
+        """So many are gone."""
+        if self._left is not None:
+            self._left += count
 
 
 class Pool:
     """The slots of one route. `most` is the exchange's limit of streams per connection."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, room: Room) -> None:
         self.slots: list[Slot] = []
         self._most = most
+        self._room = room
         self._numbers = 0
         self._holders: dict[str, Slot] = {}
         """Stream -> the slot it is on, or on its way to."""
@@ -68,17 +93,18 @@ class Pool:
         return len(self._sources)
 
     def want(self, streams: Mapping[str, Topic]) -> Changes:
-        """Make these, and no others, the streams of the pool."""
+        """Make these, and no others, the streams of the pool; what finds no room is tried again the next time."""
         touched: dict[int, Slot] = {}
         for name in [name for name in self._holders if name not in streams]:
             for slot in (self._holders.pop(name), self._sources.pop(name, None)):
                 if slot is not None:
                     _take_off(slot, name)
                     touched[slot.number] = slot
-        new = {name: topic for name, topic in streams.items() if name not in self._holders}
+        new = [name for name in streams if name not in self._holders]
         opened = self._open_for(len(new))
-        for slot, names in self._spread(list(new), self._open_slots()):
-            slot.streams |= {name: new[name] for name in names}
+        fit = self._free()
+        for slot, names in self._spread(new[:fit], self._open_slots()):
+            slot.streams |= {name: streams[name] for name in names}
             self._holders |= dict.fromkeys(names, slot)
             touched[slot.number] = slot
         moves = [] if self._sources else self._shrink()
@@ -86,7 +112,8 @@ class Pool:
             touched[move.target.number] = move.target
         closed = self._close_empty()
         gone = {slot.number for slot in closed}
-        return Changes(opened, [slot for number, slot in touched.items() if number not in gone], moves, closed)
+        kept = [slot for number, slot in touched.items() if number not in gone]
+        return Changes(opened, kept, moves, closed, new[fit:])
 
     def moved(self, names: Iterable[str]) -> list[Slot]:
         """The targets deliver these streams: they end on their sources. Returns the slots that are gone with that.
@@ -114,11 +141,14 @@ class Pool:
     def _open_slots(self) -> list[Slot]:
         return [slot for slot in self.slots if not slot.closing]
 
+    def _free(self) -> int:
+        """Return how many streams more the open slots take."""
+        return sum(self._most - len(slot.streams) for slot in self._open_slots())
+
     def _open_for(self, count: int) -> list[Slot]:
         """Open as many slots as it takes to have room for so many streams more."""
-        room = sum(self._most - len(slot.streams) for slot in self._open_slots())
         opened = []
-        for _ in range(max(0, -(-(count - room) // self._most))):
+        for _ in range(self._room.take(max(0, -(-(count - self._free()) // self._most)))):
             self._numbers += 1
             opened.append(Slot(self._numbers))
         self.slots += opened
@@ -166,6 +196,7 @@ class Pool:
     def _close_empty(self) -> list[Slot]:
         closed = [slot for slot in self.slots if not slot.streams]
         self.slots = [slot for slot in self.slots if slot.streams]
+        self._room.give_back(len(closed))
         return closed
 
 

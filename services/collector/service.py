@@ -15,11 +15,12 @@ from services.collector.consulted import Consulted, consulted
 from services.collector.market import MarketCollector
 from services.collector.outbox import Outbox
 from services.collector.pacing import Pace, connects_pace
+from services.collector.pool import Room
 from services.collector.publisher import Publisher
 from services.collector.settings import CollectorSettings
 from services.collector.spool import Spool
 from services.collector.universe import Pattern, Universe, pattern
-from services.shared.exchanges.declaration import Market
+from services.shared.exchanges.declaration import Limits, Market
 from services.shared.exchanges.registry import MARKETS
 from services.shared.runtime import bus
 from services.shared.runtime.http import Http
@@ -56,6 +57,11 @@ def universe_of(settings: CollectorSettings) -> Universe:
     return Universe(settings.universe, settings.symbols, include, exclude)
 
 
+def room_of(limits: Limits, share: float) -> Room:
+    """Return the room for lasting connections; what is left of the limit is for successors, and for requests."""
+    return Room(None if limits.connections is None else max(1, int(limits.connections * share)))
+
+
 class Collector:
     """One collector process. `markets` is everything that could be collected."""
 
@@ -86,6 +92,7 @@ class Collector:
             publisher = Publisher(self._outbox, spool, self._wake, settings.gather_s)
             async with Http(settings.request_timeout_s) as http:
                 connects: dict[str, Pace] = {}
+                rooms: dict[str, Room] = {}
                 for market in self._picked:
                     pace = connects_pace(market.limits, settings.request_share)
                     self._collectors.append(
@@ -100,6 +107,7 @@ class Collector:
                             self._changed,
                             self._universe,
                             self._listed,
+                            rooms.setdefault(market.exchange, room_of(market.limits, settings.request_share)),
                         )
                     )
                 self._readers = [

@@ -37,8 +37,8 @@ class CollectorSettings(Settings):
     markets: Names = Field((), description="Markets to collect (spot, perp, ...); none named: all of each exchange.")
     universe: UniverseName = Field(
         "starter",
-        description="Which symbols: a few large ones (starter), every trading USDT perpetual (all-usdt-perpetuals), also "
-        "every spot pair and perpetual whose asset two exchanges list (arbitrage), or only what `include` names (none).",
+        description="Which symbols: a few large ones (starter), every trading USDT perpetual (all-usdt-perpetuals), "
+        "also every spot pair and perpetual whose asset two exchanges list (arbitrage), only those of `include` (none).",
     )
     include: Names = Field(
         (),

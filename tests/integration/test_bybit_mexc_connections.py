@@ -22,7 +22,7 @@ from services.collector.line import Wiring
 from services.collector.outbox import Outbox
 from services.collector.pacing import Budget
 from services.collector.plan import topics
-from services.collector.pool import Slot
+from services.collector.pool import Room, Slot
 from services.collector.settings import CollectorSettings
 from services.shared.exchanges.bybit_perp import BYBIT_PERP
 from services.shared.exchanges.bybit_spot import BYBIT_SPOT
@@ -69,6 +69,7 @@ async def collecting(
             Budget(1_000, 300_000_000),
             lambda topics, replacing: None,
             lambda: None,
+            Room(None),
         )
         feed = Feed(wiring, route, Slot(1, streams))
         task = asyncio.create_task(feed.run())

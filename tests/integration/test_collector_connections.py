@@ -23,7 +23,7 @@ from services.collector.feed import Feed
 from services.collector.line import Wiring
 from services.collector.outbox import Outbox
 from services.collector.pacing import Budget
-from services.collector.pool import Slot
+from services.collector.pool import Room, Slot
 from services.collector.settings import CollectorSettings
 from services.shared.exchanges.binance_perp import BINANCE_PERP
 from services.shared.exchanges.declaration import Market
@@ -101,6 +101,7 @@ class Rig:
             Budget(1_000, 300_000_000),
             lambda topics, replacing: self.confirmed.extend(topics),
             self.changed.set,
+            Room(None),
         )
         self.feed = Feed(wiring, "market", Slot(1, dict(STREAMS)))
 

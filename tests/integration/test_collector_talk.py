@@ -24,7 +24,7 @@ from services.collector.feed import Feed
 from services.collector.line import Wiring
 from services.collector.outbox import Outbox
 from services.collector.pacing import Budget
-from services.collector.pool import Slot
+from services.collector.pool import Room, Slot
 from services.collector.settings import CollectorSettings
 from services.shared.exchanges.binance_perp import BINANCE_PERP
 from services.shared.exchanges.declaration import Ask, KeepAlive, Notice, Pong, Reply, StreamName
@@ -121,6 +121,7 @@ class Rig:
             Budget(1_000, 300_000_000),
             lambda topics, replacing: self.confirmed.append(topics),
             lambda: None,
+            Room(None),
         )
         self.feed = Feed(wiring, "market", Slot(1, dict(STREAMS)))
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.collector.core import Topic
-from services.collector.pool import SPARE, Move, Pool, Slot
+from services.collector.pool import SPARE, Move, Pool, Room, Slot
 
 
 def streams(*numbers: int) -> dict[str, Topic]:
@@ -24,7 +24,7 @@ def loads(pool: Pool) -> list[int]:
     ("count", "most", "sizes"), [(10, 10, [10]), (11, 10, [6, 5]), (25, 10, [9, 8, 8]), (1, 5, [1]), (0, 5, [])]
 )
 def test_connections_are_filled_evenly_within_the_limit(count: int, most: int, sizes: list[int]) -> None:
-    pool = Pool(most)
+    pool = Pool(most, Room(None))
     changes = pool.want(streams(*range(count)))
     assert loads(pool) == sizes
     assert changes.opened == changes.touched == pool.slots and not changes.moves and not changes.closed
@@ -33,7 +33,7 @@ def test_connections_are_filled_evenly_within_the_limit(count: int, most: int, s
 
 
 def test_a_new_stream_goes_where_most_room_is_and_touches_no_other() -> None:
-    pool = Pool(10)
+    pool = Pool(10, Room(None))
     pool.want(streams(*range(17)))
     full, other = pool.slots
     assert loads(pool) == [9, 8]
@@ -45,7 +45,7 @@ def test_a_new_stream_goes_where_most_room_is_and_touches_no_other() -> None:
 
 
 def test_a_slot_that_carries_nothing_is_gone_at_once() -> None:
-    pool = Pool(2)
+    pool = Pool(2, Room(None))
     pool.want(streams(0, 1, 2, 3))
     first, second = pool.slots
     changes = pool.want(streams(2, 3))
@@ -53,7 +53,7 @@ def test_a_slot_that_carries_nothing_is_gone_at_once() -> None:
 
 
 def test_slots_are_given_up_by_a_clear_margin_only_and_by_moves() -> None:
-    pool = Pool(10)
+    pool = Pool(10, Room(None))
     pool.want(streams(*range(20)))
     first, second = pool.slots
     assert pool.want(streams(*range(8), *range(10, 14))).moves == []
@@ -71,7 +71,7 @@ def test_slots_are_given_up_by_a_clear_margin_only_and_by_moves() -> None:
 
 
 def test_what_does_not_arrive_stays_where_it_was() -> None:
-    pool = Pool(10)
+    pool = Pool(10, Room(None))
     pool.want(streams(*range(20)))
     first, second = pool.slots
     pool.want(streams(0, 1, 2, 10, 11))
@@ -97,6 +97,19 @@ def check(pool: Pool, wanted: dict[str, Topic], most: int) -> None:
         assert all(slot.streams[name] == wanted[name] for name in slot.streams)
 
 
+def test_an_address_has_so_many_connections_and_what_finds_no_room_waits() -> None:
+    room = Room(3)
+    one, other = Pool(2, room), Pool(2, room)
+    assert one.want(streams(0, 1, 2)).left_out == []
+    assert other.want(streams(10, 11, 12, 13)).left_out == ["s12", "s13"]
+    assert loads(one) == [2, 1] and loads(other) == [2]
+    assert other.want(streams(10, 11, 12, 13)).left_out == ["s12", "s13"]
+    # Room where one is gone; what has a place keeps it.
+    assert one.want(streams(2)).left_out == []
+    again = other.want(streams(10, 11, 12, 13))
+    assert again.left_out == [] and len(again.opened) == 1 and loads(other) == [2, 2]
+
+
 @given(
     most=st.integers(1, 12),
     steps=st.lists(
@@ -108,7 +121,7 @@ def check(pool: Pool, wanted: dict[str, Topic], most: int) -> None:
     ),
 )
 def test_listings_delistings_and_moves_in_any_order(most: int, steps: list[set[int] | tuple[bool, int]]) -> None:
-    pool = Pool(most)
+    pool = Pool(most, Room(None))
     wanted: dict[str, Topic] = {}
     open_moves: list[Move] = []
     for step in steps:

@@ -27,6 +27,7 @@ LIMITS = Limits(
     messages_per_s=3,
     connects_per_5_min=100,
     lifetime_s=24 * 3_600,
+    connections=32,
 )
 """A request holds 32 kB, 300 names of 60 letters; 3.3 subscribe calls a second; 32 connections an address
 at the same time. Lifetime and connects are our own choice: the exchange names no limit."""

@@ -23,6 +23,7 @@ LIMITS = Limits(
     messages_per_s=50,
     connects_per_5_min=300,
     lifetime_s=7 * 24 * 3_600,
+    connections=300,
 )
 """Of the first three Gate.io states none, of connections 300 at a time, of their life nothing."""
 
