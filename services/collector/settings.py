@@ -38,7 +38,7 @@ class CollectorSettings(Settings):
     universe: UniverseName = Field(
         "starter",
         description="Which symbols: a few large ones (starter), every trading USDT perpetual (all-usdt-perpetuals), "
-        "also every spot pair and perpetual whose asset two exchanges list (arbitrage), only those of `include` (none).",
+        "also each spot pair and perpetual whose asset two exchanges list (arbitrage), or those of `include` (none).",
     )
     include: Names = Field(
         (),
