@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from decimal import Decimal
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from services.arbitrage_signal.exact import RATE_DIGITS, whole
 from services.arbitrage_signal.fees import DEFAULT_FEES
@@ -17,6 +18,22 @@ _number = re.compile(r"\d{1,20}(\.\d{1,18})?").fullmatch
 _rate = re.compile(r"-?0(\.\d{1,9})?").fullmatch
 _different = re.compile(r"[^:=\s]+:[^:=\s]+(=[^:=\s]+)?").fullmatch
 _MEMORY_S = MEMORY_US // SECOND
+
+
+def _object(value: object) -> object:
+    """Read a flag's text, which is JSON as in a variable."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise ValueError(f"no JSON object: {error}") from None
+
+
+ByName = Annotated[dict[str, str], BeforeValidator(_object)]
+"""Values by name: a YAML mapping, or a JSON object in a variable or flag."""
+
+ByNames = Annotated[dict[str, dict[str, str]], BeforeValidator(_object)]
 
 
 class ArbitrageSignalSettings(Settings):
@@ -48,12 +65,10 @@ class ArbitrageSignalSettings(Settings):
         description="After so long apart a pair is suspended, until it was near for as long.",
     )
     clock_jump_s: float = Field(10.0, gt=0, description="A step of the receive clock that is taken for a jump.")
-    fees: dict[str, dict[str, str]] = Field(
+    fees: ByNames = Field(
         {}, description='Taker fees by tier, {"binance.spot": {"regular": "0.001"}}, beside or over the built-in ones.'
     )
-    fee_tiers: dict[str, str] = Field(
-        {}, description='Your tier by exchange, {"okx": "vip1"}; `regular` where none is set.'
-    )
+    fee_tiers: ByName = Field({}, description='Your tier by exchange, {"okx": "vip1"}; `regular` where none is set.')
     comparable_quotes: Names = Field(
         ("USDT=USDC",), description="Groups of quote currencies taken to be worth the same, such as USDT=USDC=USD."
     )

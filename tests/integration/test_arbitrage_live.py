@@ -10,13 +10,17 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from schemas import records, streams, subjects
 from services.arbitrage_signal import hindsight, stored
+from services.arbitrage_signal.backtest import BacktestSettings, backtest
 from services.arbitrage_signal.core import ArbitrageCore
 from services.arbitrage_signal.live import FILTERS
 from services.arbitrage_signal.settings import ArbitrageSignalSettings
@@ -24,6 +28,7 @@ from services.arbitrage_signal.terms import MEMORY_US
 from services.shared.runtime.migrations import migrate
 from tests.arbitrage_market import SECOND, START, Plan, market
 from tests.clickhouse_server import REPOSITORY
+from tests.pipeline import TAPELINE
 from tests.storage_batcher_bench import Bench, run_bench
 
 ASSETS, WINDOWS = 2, 9
@@ -135,6 +140,82 @@ async def test_what_is_told_live_is_told_once_survives_a_kill_and_is_told_again_
     assert whole.equal and whole.same == len(live) + len(spreads)
     part_of_it = await again(START + 30 * SECOND)
     assert part_of_it.equal and 0 < part_of_it.same < whole.same
+    await backtested(bench, live, end)
+    await reported(bench, live)
+    await refused(bench, end)
+
+
+async def backtested(bench: Bench, live: list[dict[str, Any]], end: int) -> None:
+    """The command says the same as the tables, and what other settings would have made of it."""
+    span = ["--from", stored.moment(START), "--to", stored.moment(end)]
+    settings = ["--sizes", "50,500,5000", "--different-coins", "A0:mexc,A1:mexc"]
+    money = ["--balances", '{"binance": "20000", "okx": "20000", "bybit": "20000"}', "--transfer-s", "2"]
+    done = await tapeline(bench, "arbitrage", "backtest", *span, *settings, *money, "--out", "backtest.json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads((bench.directory / "backtest.json").read_bytes())
+    assert sorted(result["opportunities"], key=in_order) == sorted(live, key=in_order)
+    assert result["compared"] == {"live": len(live), "same": len(live), "only_live": [], "only_hindsight": []}
+    opened = [record["opportunity_id"] for record in live if record["event"] == "open"]
+    capital = result["capital"]
+    assert len(capital["trades"]) + sum(capital["missed"].values()) == len(opened)
+    assert len(capital["trades"]) > len(opened) / 2
+    gains = sum(Decimal(trade["net"]) for trade in capital["trades"])
+    costs = Decimal(capital["transfer_costs"]) + Decimal(capital["capital_cost"])
+    assert Decimal(capital["profit"]) == gains - costs
+    assert Decimal(capital["balances"][-1]["total"]) == 60_000 + gains - Decimal(capital["transfer_costs"])
+    assert f"{len(live)} the same, 0 only live, 0 only in hindsight" in done.stdout
+
+
+async def refused(bench: Bench, end: int) -> None:
+    """Other settings find other things; a span that retention may have cut is refused with what is left of it."""
+    moments = {name: datetime.fromtimestamp(at / SECOND, UTC) for name, at in (("span_from", START), ("span_to", end))}
+    strict = BacktestSettings.load(**SETTINGS, **moments, threshold_percent="99")
+    now = end + 3600 * SECOND
+    assert (await backtest(strict, bench.warehouse, now))["opportunities"] == []
+    await migrate(bench.warehouse, retention=True)
+    whole = BacktestSettings.load(**SETTINGS, **moments)
+    left = stored.moment(START + 3600 * SECOND)
+    with pytest.raises(stored.SpanRefused, match=f"quotes are kept for 1 d: what is left begins at {left}, with 180 s"):
+        await backtest(whole, bench.warehouse, START + stored.DAY_US + 3600 * SECOND - MEMORY_US)
+
+
+async def reported(bench: Bench, live: list[dict[str, Any]]) -> None:
+    """One page that needs nothing from elsewhere, and the same as JSON."""
+    day = stored.moment(START)[:10]
+    done = await tapeline(bench, "arbitrage", "report", "--date", day, "--out", "reports")
+    assert done.returncode == 0, done.stderr
+    page = (bench.directory / "reports" / f"arbitrage-{day}.html").read_text()
+    data = json.loads((bench.directory / "reports" / f"arbitrage-{day}.json").read_bytes())
+    ids = {record["opportunity_id"] for record in live}
+    assert (data["opportunities"], data["still_open"]) == (len(ids), 0)
+    assert sum(sum(hours) for hours in data["by_pair_and_hour"].values()) == len(ids)
+    assert sum(row["count"] for row in data["durations"]) == len(ids)
+    opened = [record for record in live if record["event"] == "open"]
+    assert data["profit_by_delay"][0]["profit"] == pytest.approx(sum(float(record["net"]) for record in opened))
+    assert page.count("<svg") == 5
+    assert "<script" not in page and "href=" not in page and "src=" not in page
+
+
+async def tapeline(bench: Bench, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `tapeline` as a user would, against the bench's ClickHouse."""
+    environment = {**os.environ, "TAPELINE_CLICKHOUSE_URL": bench.clickhouse.url}
+
+    def run() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [TAPELINE, *arguments],
+            cwd=bench.directory,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return await asyncio.to_thread(run)
+
+
+def in_order(record: dict[str, Any]) -> bytes:
+    """Something to sort records by."""
+    return orjson.dumps(record, option=orjson.OPT_SORT_KEYS)
 
 
 def without_sequence(record: dict[str, Any]) -> dict[str, Any]:

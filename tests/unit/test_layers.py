@@ -68,6 +68,9 @@ def pure_modules(folder: str) -> tuple[str, ...]:
             "signals",
             "saved",
             "core",
+            "capital",
+            "figures",
+            "charts",
         ),
     }
     return pure.get(folder, ())
