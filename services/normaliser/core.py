@@ -6,7 +6,6 @@ process that was killed reads the same frames again and says the same.
 
 from __future__ import annotations
 
-import base64
 import heapq
 import zlib
 from collections.abc import Iterable, Mapping
@@ -14,7 +13,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from schemas import frames as raw
-from schemas import records, subjects
+from schemas import subjects
 from schemas.errors import BadFrame, UnknownSymbol
 from schemas.frames import RawFrame
 from services.normaliser.backfill import Backfills
@@ -24,6 +23,7 @@ from services.normaliser.desk import CoreOptions, Counters, Desk, LaneKey, Outpu
 from services.normaliser.lane import Lane
 from services.normaliser.lanes import make_lane
 from services.normaliser.listings import Listings
+from services.normaliser.notices import connection_record, dead_letter
 from services.normaliser.poll_lane import PollLane
 from services.normaliser.saving import (
     SavedPartition,
@@ -43,8 +43,6 @@ from services.normaliser.unknown_fields import LOOK_EVERY_US, unknown_fields
 from services.shared.exchanges.declaration import AUDIT, BookSnapshot, Channel, Market, Poll
 
 __all__ = ["CoreOptions", "Output", "PartitionCore", "Resync"]
-
-SERVICE = "normaliser"
 
 PARTITION_UNIT = "partition"
 _REMEMBERED = 256
@@ -324,55 +322,14 @@ class PartitionCore:
 
     def _put_out(self, frame: RawFrame, event: raw.SessionEvent) -> None:
         """Put out the record of a session event, once: in the partition of the market as a whole."""
-        exchange, market = frame.exchange, frame.market
-        if (
-            event.event == "alive"
-            or event.event == "auditing"
-            or subjects.partition(exchange, market, subjects.ALL) != self.part
-        ):
+        record = connection_record(frame, event)
+        if record is None or subjects.partition(frame.exchange, frame.market, subjects.ALL) != self.part:
             return
-        if self._raw_sequence <= self._partition_seen or not self._is_new(frame):
-            return
-        self._desk.emit(
-            records.Connection(
-                exchange=exchange,
-                market=market,
-                symbol=subjects.ALL,
-                timestamp=frame.received_at,
-                timestamp_source="received",
-                received_at=frame.received_at,
-                source="live",
-                collector=frame.collector,
-                connection=frame.connection,
-                event=event.event,
-                url=event.url,
-                streams=event.streams,
-                frames=event.frames,
-                reason=event.reason,
-            )
-        )
+        if self._raw_sequence > self._partition_seen and self._is_new(frame):
+            self._desk.emit(record)
 
     def _refuse(self, error: BadFrame, subject: str, body: bytes, frame: RawFrame | None) -> None:
-        """Put out a message that cannot be read, with the reason and its bytes."""
-        received_at = self._now
-        self._desk.emit_dead(
-            records.DeadLetter(
-                exchange=frame.exchange if frame else "",
-                market=frame.market if frame else "",
-                symbol=frame.symbol if frame else "",
-                timestamp=received_at,
-                timestamp_source="received",
-                received_at=received_at,
-                source="live",
-                service=SERVICE,
-                reason=str(error),
-                subject=subject,
-                stream_sequence=self._raw_sequence,
-                body=base64.b64encode(body).decode(),
-                connection=frame.connection if frame else None,
-                frame=frame.number if frame else None,
-            )
-        )
+        self._desk.emit_dead(dead_letter(error, subject, self._raw_sequence, body, frame, self._now))
 
     # -- saving ----------------------------------------------------------------------------------------------------
 
