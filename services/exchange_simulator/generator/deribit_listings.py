@@ -19,6 +19,7 @@ from services.exchange_simulator.generator.names import (
     Listing,
     digits_of,
     events_per_s,
+    plausible_contract,
     plausible_tick,
 )
 
@@ -53,7 +54,6 @@ VOLATILITY = {"BTC": 0.45, "ETH": 0.65}
 """What the market takes the coming year's volatility to be, as a fraction."""
 _MEAN_MOVE = 0.8
 """The mean distance of a normal distribution from its middle, as a share of its deviation: the root of 2 / pi."""
-_CONTRACT_VALUE = 5.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,9 +226,8 @@ def _dated(rate: float) -> float:
 
 
 def _plausible(asset: Asset) -> tuple[str, str]:
-    """Return tick and contract size of an asset that is not known: a contract is worth some dollars."""
-    power = next(power for power in range(4, -12, -1) if asset.base_price * 10.0**-power <= _CONTRACT_VALUE)
-    return plausible_tick(asset.base_price), f"0.{'1':0>{power}}" if power > 0 else "1" + "0" * -power
+    """Return tick and contract size of an asset that is not known."""
+    return plausible_tick(asset.base_price), plausible_contract(asset.base_price)
 
 
 def _expiries(start_us: int, count: int) -> list[datetime]:

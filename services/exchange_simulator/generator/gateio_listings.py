@@ -9,12 +9,12 @@ from services.exchange_simulator.generator.names import (
     Listing,
     digits_of,
     events_per_s,
+    plausible_contract,
     plausible_tick,
 )
 
 _SHARES = {"perp": 2.0 / 3.0, "spot": 1.0 / 3.0}
 _PERP_PREMIUM = 1.5e-4
-_CONTRACT_VALUE = 5.0
 
 _GRIDS: dict[str, tuple[str, str, str, str]] = {
     # asset: spot tick, spot step, futures tick, quanto multiplier
@@ -87,6 +87,4 @@ def _grid(asset: Asset) -> tuple[str, str, str, str]:
     if asset.name in _GRIDS:
         return _GRIDS[asset.name]
     tick = plausible_tick(asset.base_price)
-    power = next(power for power in range(4, -12, -1) if asset.base_price * 10.0**-power <= _CONTRACT_VALUE)
-    contract_size = f"0.{'1':0>{power}}" if power > 0 else "1" + "0" * -power
-    return tick, "0.001" if asset.base_price >= 1.0 else "0.1", tick, contract_size
+    return tick, "0.001" if asset.base_price >= 1.0 else "0.1", tick, plausible_contract(asset.base_price)

@@ -18,6 +18,7 @@ MOST_ASSETS = 1_000
 """How many assets can be listed."""
 
 _SLOWEST_EVENTS_PER_S = 0.3
+_CONTRACT_VALUE = 10.0
 
 _KNOWN: tuple[tuple[str, float, float], ...] = (
     # asset, price, move per root second
@@ -186,6 +187,12 @@ def _all_assets(seed: int, count: int) -> tuple[Asset, ...]:
         price = decade * (1.0 + 9.0 * unit(key, draw + 1_000_000))
         found.append(Asset(name, price, 5.0e-5 + 4.0e-5 * unit(key, draw + 2_000_000)))
     return tuple(found)
+
+
+def plausible_contract(price: float) -> str:
+    """Return a contract size in base currency, a power of ten that is worth some dollars at a price."""
+    power = next(power for power in range(-12, 12) if price * 10.0**-power <= _CONTRACT_VALUE)
+    return f"0.{'1':0>{power}}" if power > 0 else "1" + "0" * -power
 
 
 def plausible_tick(price: float) -> str:
