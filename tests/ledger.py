@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from tests.pipeline import at_rest
 TABLE_OF = {table.record.KIND: table.name for table in tables.TABLES}
 OWN_COLUMNS = {"connection", "handed_out_at", "fault"}
 """What the ledger knows beyond the event itself."""
+OF_A_CONNECTION = {"book_change", "candle_update"}
+"""Kinds of which every one sent is stored."""
+
 UNREADABLE = {"drop", "truncate"}
 """What faults do to frames that nobody can read then."""
 
@@ -37,7 +41,7 @@ def _plain(value: Any) -> Any:
 
 def sent(data: Path) -> dict[tuple[str, str, str], Counter[Event]]:
     """Return the ledger's events by exchange, market and kind, but for those that a fault kept from being read."""
-    found: dict[tuple[str, str, str], Counter[Event]] = {}
+    heard: dict[tuple[str, str, str], dict[int, Counter[Event]]] = {}
     for path in sorted((data / "ledger").glob("*.parquet")):
         exchange, market, kind = path.name.split("-")[0].split(".")
         if kind not in TABLE_OF:
@@ -47,18 +51,25 @@ def sent(data: Path) -> dict[tuple[str, str, str], Counter[Event]]:
         if (exchange, market, kind) == ("binance", "spot", "quote"):
             # Binance spot gives its quotes no time: they are filed under our receive time, which no ledger can know.
             columns = [name for name in columns if name not in ("timestamp", "sent_at")]
-        events = found.setdefault((exchange, market, kind), Counter())
+        events = heard.setdefault((exchange, market, kind), {})
         for row in table.to_pylist():
             if row["fault"] not in UNREADABLE:
-                events[tuple((name, _plain(row[name])) for name in columns)] += 1
-    return found
+                event = tuple((name, _plain(row[name])) for name in columns)
+                events.setdefault(row["connection"], Counter())[event] += 1
+    return {key: _merged(key[2], list(events.values())) for key, events in heard.items()}
+
+
+def _merged(kind: str, connections: list[Counter[Event]]) -> Counter[Event]:
+    """What was said on several connections is one event, but for those that are known by their connection."""
+    merge = Counter.__add__ if kind in OF_A_CONNECTION else Counter.__or__
+    return reduce(merge, connections, Counter())
 
 
 def stored(data: Path, exchange: str, market: str, kind: str, like: Event) -> Counter[Event]:
     """Return a table's rows of one market in the form of the ledger's event `like`."""
     names = [name for name, _ in like]
-    # Settled rates come by REST, on request: the ledger has what was sent unasked.
-    streamed = " AND rate_kind = 'estimated'" if kind == "funding_rate" else ""
+    # Settled rates and what is refilled come by REST, on request: the ledger has what was sent unasked.
+    streamed = " AND source = 'live'" + (" AND rate_kind = 'estimated'" if kind == "funding_rate" else "")
     rows = at_rest(
         data,
         f"SELECT {', '.join(names)} FROM tapeline.{TABLE_OF[kind]} WHERE exchange = '{exchange}' AND market = "

@@ -183,8 +183,12 @@ class Server:
             self._befalling.append(asyncio.ensure_future(self._befall(exchange, schedule)))
 
     async def _befall(self, exchange: str, schedule: Schedule) -> None:
+        """Order what falls due, as long as the exchange has something to say."""
+        markets = [market for (name, _), market in self._markets.items() if name == exchange]
         while (due_us := schedule.due_us()) is not None:
             await asyncio.sleep(max(due_us - now_us(), 0) / 1_000_000)
+            if all(market.venue.finished(now_us()) for market in markets):
+                return
             for fault in schedule.due(now_us()):
                 self._markets[exchange, str(fault.market)].order(fault)
 
