@@ -11,7 +11,7 @@ cannot be had it stays as it is and is asked for again, later and later.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import msgspec
@@ -19,7 +19,7 @@ import msgspec
 from schemas.records import Gap
 from schemas.spans import Spans
 from services.gap_backfill.filling import Filling, Page, Work
-from services.gap_backfill.series import RANKS, SECOND_US, Ages, Lost, Series, Wanted, age_us, judge, series_of
+from services.gap_backfill.series import SECOND_US, Ages, Lost, Series, Wanted, age_us, judge, series_of
 from services.shared.exchanges.history import History
 
 Status = Literal["open", "filling", "filled", "partly_filled", "unavailable"]
@@ -131,6 +131,8 @@ class BackfillCore:
         work.gap = gap
         if not isinstance(verdict, Wanted):
             return
+        if gap.priority is None:
+            work.gap = msgspec.structs.replace(gap, priority=self._ages.priority(age_us(gap, now)))
         if not verdict.places:
             self._tell(gap, "filled", now, evidence=f"{gap.evidence}; nothing was due between its bounds")
         elif verdict.places != work.wanted:
@@ -272,24 +274,20 @@ class BackfillCore:
 
     def next_page(self, exchange: str, now: int) -> Page | None:
         """Return the call to be made next; the gaps it serves are `filling` from here on."""
-        best: Page | None = None
+        best: tuple[Filling, Work] | None = None
         for filling in self.fillings.values():
-            if filling.series.exchange != exchange or not filling.resumed:
-                continue
-            for work in filling.works.values():
-                if work.looked and work.due_at <= now and filling.left(work):
-                    priority = self._ages.priority(age_us(work.gap, now))
-                    if work.gap.priority is None:
-                        work.gap = msgspec.structs.replace(work.gap, priority=priority)
-            page = filling.page(now)
-            if page is not None and (best is None or _urgency(page) < _urgency(best)):
-                best = page
-        if best is not None:
-            for work in self.fillings[best.series].touched(best.wanted):
-                if work.looked and work.gap.status == "open":
-                    priority = work.gap.priority or self._ages.priority(age_us(work.gap, now))
-                    self._tell(work.gap, "filling", now, priority=priority)
-        return best
+            if filling.series.exchange == exchange and filling.resumed:
+                work = filling.first_due(now)
+                if work is not None and (best is None or work.order < best[1].order):
+                    best = (filling, work)
+        if best is None:
+            return None
+        filling, work = best
+        page = filling.page(work, now)
+        for served in filling.touched(page.wanted):
+            if served.looked and served.gap.status == "open":
+                self._tell(served.gap, "filling", now)
+        return replace(page, gap=work.gap)
 
     def wait_us(self, exchange: str, now: int, most: int) -> int:
         """Return how long it is until something that failed may be asked for again, at most `most`."""
@@ -355,10 +353,6 @@ class BackfillCore:
         work.failures += 1
         work.trouble = why
         work.due_at = now + max(pause_us, self._patience.pause_us(work.failures))
-
-
-def _urgency(page: Page) -> tuple[int, int, str]:
-    return RANKS[page.gap.priority], page.gap.detection_time, page.gap.gap_id
 
 
 def _cause(gap: Gap) -> str:

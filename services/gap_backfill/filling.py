@@ -52,6 +52,18 @@ class Work:
     """Rows of it that were brought from the exchange."""
     trouble: str = ""
     """What went wrong last."""
+    _left: Spans = field(default_factory=Spans)
+    _left_of: tuple[Spans, ...] = ()
+    """What `_left` was computed of: spans never change, so the same ones leave the same."""
+
+    def left(self, *without: Spans) -> Spans:
+        """Return what is wanted beyond these places."""
+        of = (self.wanted, *without)
+        if len(of) != len(self._left_of) or any(one is not other for one, other in zip(of, self._left_of, strict=True)):
+            self._left, self._left_of = self.wanted, of
+            for places in without:
+                self._left = self._left - places
+        return self._left
 
     @property
     def order(self) -> tuple[int, int, str]:
@@ -85,23 +97,20 @@ class Filling:
 
     def left(self, work: Work) -> Spans:
         """Return what of a gap is still to be asked for."""
-        return work.wanted - self.there - self.answered - self.refused
+        return work.left(self.there, self.answered, self.refused)
 
     def done(self, work: Work) -> bool:
         """Whether everything of a gap has come to its end."""
         return work.looked and not self.left(work) and not work.wanted & self.pending
 
-    def page(self, now: int) -> Page | None:
-        """Return the next call, for the gap that matters most."""
-        for work in sorted(self.works.values(), key=lambda work: work.order):
-            if not work.looked or work.due_at > now:
-                continue
-            left = self.left(work)
-            if left:
-                return self._page(work, left, now)
-        return None
+    def first_due(self, now: int) -> Work | None:
+        """Return the gap that matters most, of those that something is to be asked for now."""
+        due = (work for work in self.works.values() if work.looked and work.due_at <= now and self.left(work))
+        return min(due, key=lambda work: work.order, default=None)
 
-    def _page(self, work: Work, left: Spans, now: int) -> Page:
+    def page(self, work: Work, now: int) -> Page:
+        """Return the next call for a gap; it serves the others of the series that lie in its reach."""
+        left = self.left(work)
         first = left.first
         if self.history.keyed == "time":
             last = left.pairs[0][1]

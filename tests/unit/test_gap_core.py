@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -300,13 +299,11 @@ def test_two_hundred_symbols_of_all_priorities_urgent_first_and_a_crash_in_the_m
     asked = [page.gap.gap_id.partition("-")[2] for page in reborn.calls]
     assert asked == sorted(asked, key=list(ages).index), "in the order of priorities"
     assert len(reborn.calls) == 200 * 3 * 2, "the fewest there can be"
-    wanted = Counter((page.series, number) for page in reborn.calls for number in _numbers(page.wanted))
-    assert set(wanted.values()) == {1}
+    asked_for: dict[Series, Spans] = {}
+    for page in reborn.calls:
+        assert not page.wanted & asked_for.get(page.series, Spans()), "asked for twice"
+        asked_for[page.series] = page.wanted | asked_for.get(page.series, Spans())
     assert all(reborn.stored[BTC._replace(symbol=one.symbol)].count == 4_500 for one in gaps)
-
-
-def _numbers(spans: Spans) -> list[int]:
-    return [number for first, last in spans for number in range(first, last + 1)]
 
 
 def test_rows_that_are_refused_on_their_way_are_asked_for_again_and_given_up_in_the_end() -> None:
