@@ -27,6 +27,7 @@ from services.collector.settings import CollectorSettings
 from services.shared.exchanges import binance_limits
 from services.shared.exchanges.binance_perp import BINANCE_PERP
 from services.shared.exchanges.declaration import Market, Poll
+from services.shared.exchanges.registry import MARKETS
 from services.shared.exchanges.rest_rules import Rate, RestRules
 from services.shared.runtime import logs
 from services.shared.runtime.bus import Bus
@@ -299,6 +300,24 @@ async def test_a_collector_that_keeps_no_budget_asks_the_one_that_does(
 async def report(bus: Bus, **values: Any) -> None:
     told = BudgetReport(**{"market": "perp", "endpoint": "/depth", "status": 200, "weight": 2, **values})
     await bus.say(subjects.budget_report("binance"), control.encode(told))
+
+
+def test_markets_share_a_budget_where_the_exchange_says_so(tmp_path: Path) -> None:
+    settings = CollectorSettings.load(data_dir=tmp_path, request_share=0.5)
+    budgets = Budgets(MARKETS.values(), settings, logs.configure(settings, "test"))
+    shared = {
+        exchange: len({id(budgets.of(market)) for market in MARKETS.values() if market.exchange == exchange})
+        for exchange in ("binance", "okx", "bybit", "deribit", "gateio", "mexc")
+    }
+    assert shared == {"binance": 2, "okx": 1, "bybit": 1, "deribit": 1, "gateio": 1, "mexc": 2}
+    okx = budgets.of(MARKETS["okx", "spot"])
+    assert isinstance(okx, Keeper)
+    for _ in range(5):
+        okx.pool.add(Priority.POLL, "/api/v5/public/instruments", 1, lambda: None)
+    assert okx.pool.take(monotonic_us()) is not None
+    status = budgets.status()
+    assert status["binance.spot"] == {"waiting": 0, "weight": 0.0}
+    assert (status["okx.all"]["waiting"], status["okx.all"]["instruments"]) == (4, 0.1), "one of half of twenty"
 
 
 def test_what_is_asked_for_is_what_is_declared() -> None:
