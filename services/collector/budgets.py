@@ -70,7 +70,7 @@ class Budgets:
             borrower.connected(bus)
         for counter in self._counters:
             await counter.open(bus)
-            await counter.look_around(bus)
+        await asyncio.gather(*(counter.look_around(bus) for counter in self._counters))
 
 
 class Borrower:
