@@ -40,7 +40,7 @@ async def _look(machine: Machine) -> tuple[object, ...] | None:
     normaliser = await machine.status("normaliser")
     if normaliser["pending_messages"]:
         return None
-    if (await machine.status("gap-backfill"))["gaps_busy"]:
+    if (await machine.status("gap-backfill")).get("gaps_busy", 1):
         return None
     if ARBITRAGE in machine.services and (await machine.status(ARBITRAGE))["pending_messages"]:
         return None
