@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from schemas import frames as raw_frames
 from schemas import subjects
 from services.normaliser.core import PartitionCore
-from tests.normaliser_rig import plain
+from tests.core_bench import CoreBench
+from tests.normaliser_rig import kinds, plain
 from tests.recorded_okx import MARKETS, raw
 
 SYMBOL, NAME = "BTC-USDT-PERP", "BTC-USDT-SWAP"
@@ -230,3 +231,22 @@ def test_whatever_is_lost_or_doubled_every_published_book_is_the_exchanges(moves
             assert truth.states.keys() >= {item["last_sequence"], item["previous_sequence"]}
     numbers = [item["last_sequence"] for item in told if item["_to"] == "md.book_change"]
     assert numbers == sorted(set(numbers))
+
+
+def test_two_channels_of_one_kind_have_gaps_of_their_own() -> None:
+    bench = CoreBench(MARKETS["perp"], SYMBOL, {"code": "0", "data": [ROW]}, START * 1000)
+    mark = {"instType": "SWAP", "instId": NAME, "markPx": "10", "ts": str(START)}
+    index = {"instId": NAME.removesuffix("-SWAP"), "idxPx": "10", "ts": str(START)}
+
+    def both(at: float, on: str) -> list[dict[str, Any]]:
+        found = []
+        for channel, own, row in (("mark_price", "mark-price", mark), ("index_price", "index-tickers", index)):
+            body = {"arg": {"channel": own, "instId": row["instId"]}, "data": [row]}
+            found += bench.ws(channel, body, at, on)
+        return found
+
+    assert kinds(both(1, "A")) == ["md.index_price", "md.index_price"]
+    bench.closed("A", at=2)
+    opened = [item for item in both(9, "B") if item["_to"] == "gap" and "before_timestamp" not in item]
+    assert [item["kind"] for item in opened] == ["index_price", "index_price"]
+    assert len({item["gap_id"] for item in opened}) == 2
