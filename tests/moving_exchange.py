@@ -41,13 +41,22 @@ def book_at(number: int) -> dict[str, list[list[str]]]:
 class Client:
     """One connection: what it has subscribed, and where its last book change of each symbol ended."""
 
-    def __init__(self, socket: web.WebSocketResponse[bool], index: int) -> None:
+    def __init__(
+        self, socket: web.WebSocketResponse[bool], transport: asyncio.WriteTransport | None, index: int
+    ) -> None:
         self.socket = socket
+        self.transport = transport
         self.index = index
         self.streams: dict[str, None] = {}
         self.most = 0
         self.ended: dict[str, int] = {}
         self.open = True
+
+    def abort(self) -> None:
+        """Break the line: no farewell."""
+        self.open = False
+        if self.transport is not None:
+            self.transport.abort()
 
 
 class MovingExchange:
@@ -78,7 +87,7 @@ class MovingExchange:
     async def stream(self, request: web.Request) -> web.StreamResponse:
         socket: web.WebSocketResponse[bool] = web.WebSocketResponse()
         await socket.prepare(request)
-        client = Client(socket, len(self.clients))
+        client = Client(socket, request.transport, len(self.clients))
         self.clients.append(client)
         try:
             async for message in socket:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -35,6 +36,10 @@ MOST = 4
 """Streams that the exchange takes on a connection."""
 
 
+PATIENCE_S = 60
+"""How long a test waits for something that must happen before it says that it did not."""
+
+
 class Rig:
     """A collector of one market, and sixteen normaliser cores that read what it publishes as it does."""
 
@@ -63,9 +68,10 @@ class Rig:
             ]
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        while not condition():
-            self.read()
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(PATIENCE_S):
+            while not condition():
+                self.read()
+                await asyncio.sleep(0.01)
         self.read()
 
     async def heard(self, *bases: str, more: int = 30) -> None:
@@ -207,3 +213,30 @@ async def test_a_planned_replacement_while_symbols_come_and_go_misses_nothing(tm
     assert len(everywhere) > 3 * 5, "each of four connections or more, in several partitions"
     assert_nothing_missing(rig, "A", "E", "F")
     assert max(client.most for client in rig.exchange.clients) <= MOST
+
+
+async def test_connections_that_die_while_symbols_come_and_go_leave_no_hole_untold(tmp_path: Path) -> None:
+    source = random.Random(5)
+    always = ("A", "B")
+    async with collecting(tmp_path) as rig:
+        await rig.carried(2, *"ABCDEFGH")
+        await rig.heard(*"ABCDEFGH")
+        for _ in range(12):
+            listed = (*always, *(base for base in "CDEFGHIJK" if source.random() < 0.5))
+            rig.exchange.list(*listed)
+            for client in source.sample(rig.exchange.open_clients, min(2, len(rig.exchange.open_clients))):
+                client.abort()
+            await rig.heard(*always, more=20)
+        rig.exchange.list(*"ABC")
+        await rig.carried(1, *"ABC")
+        await rig.heard(*"ABC")
+    rig.read()
+    assert rig.records("dead.") == []
+    assert max(client.most for client in rig.exchange.clients) <= MOST
+    for base in always:
+        numbers = rig.numbers(base)
+        assert numbers == sorted(set(numbers)), "none twice"
+        gaps = [body for body in rig.records("gap.", base) if body["kind"] == "trade" and "last_missing" in body]
+        told = {number for body in gaps for number in range(int(body["first_missing"]), int(body["last_missing"]) + 1)}
+        assert set(range(numbers[0], numbers[-1] + 1)) - set(numbers) == told
+        assert told, "the connections did die"
