@@ -23,7 +23,6 @@ BINANCE = "binance/perp"
 OKX = "okx/perp"
 PATHS = {BINANCE: "/public/stream?streams=btcusdt@depth@100ms/btcusdt@bookTicker", OKX: "/ws/v5/public"}
 CHANNELS = ("books", "bbo-tbt", "trades")
-ASKING = {"op": "subscribe", "args": [{"channel": name, "instId": "BTC-USDT-SWAP"} for name in CHANNELS]}
 
 
 class Client:
@@ -36,11 +35,13 @@ class Client:
         self._http = http
 
     @asynccontextmanager
-    async def listening(self) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
-        """Subscribe, and keep every data frame while the context is open."""
-        async with self._http.ws_connect(f"{self.url}/{self.market}{PATHS[self.market]}") as socket:
+    async def listening(self, symbol: str = "") -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        """Subscribe to a symbol, BTC by default, and keep every data frame while the context is open."""
+        path = PATHS[self.market].replace("btcusdt", symbol.lower() or "btcusdt")
+        async with self._http.ws_connect(f"{self.url}/{self.market}{path}") as socket:
             if self.market == OKX:
-                await socket.send_json(ASKING)
+                args = [{"channel": name, "instId": symbol or "BTC-USDT-SWAP"} for name in CHANNELS]
+                await socket.send_json({"op": "subscribe", "args": args})
                 for _ in CHANNELS:
                     assert json.loads((await socket.receive()).data)["event"] == "subscribe"
             reading = asyncio.ensure_future(self._read(socket))
@@ -207,6 +208,12 @@ def cut(*sockets: aiohttp.ClientWebSocketResponse) -> list[aiohttp.ClientWebSock
     return [socket for socket in sockets if socket.closed]
 
 
+def names(frames: list[bytes]) -> set[str]:
+    """The symbols that frames are about, in the exchange's own words."""
+    said = [json.loads(frame) for frame in frames]
+    return {one["data"]["s"] if "stream" in one else one["arg"]["instId"] for one in said}
+
+
 async def test_rest_is_refused_in_the_exchanges_own_words(tmp_path: Path) -> None:
     path = "/api/v5/public/instruments?instType=SWAP"
     async with serving(tmp_path, OKX) as client:
@@ -245,9 +252,11 @@ async def test_symbols_come_and_go(tmp_path: Path, market: str, path: str) -> No
             await client.until(lambda status: len(client.frames) > 20)
             await client.order(fault="delist", symbol=old)
             assert await listed() == [new]
-            sent = (await client.status())["frames_sent"]
-            await client.until(lambda status: len(client.frames) == status["frames_sent"])
-            assert len(client.frames) == sent, "its streams have ended"
+            gone = len(client.frames)
+            async with client.listening(new):
+                await client.until(lambda status: len(client.frames) > gone + 20)
+        assert names(client.frames[:gone]) == {old}
+        assert names(client.frames[gone + 5 :]) == {new}, "the old one's streams have ended, the new one's speak"
     assert [(note["fault"], note["detail"]) for note in ledger(tmp_path, market, "fault")] == [
         ("list", new),
         ("delist", old),

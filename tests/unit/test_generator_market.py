@@ -214,11 +214,6 @@ def test_wrong_symbols_are_refused_by_name(tmp_path: Path, symbols: tuple[str, .
         build(tmp_path, symbols=symbols)
 
 
-def test_an_exchange_that_cannot_be_generated_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"exchanges=okx.*binance"):
-        build(tmp_path, exchanges=("okx",))
-
-
 def test_named_assets_are_the_same_as_counted_ones(tmp_path: Path) -> None:
     assert list(build(tmp_path, symbols=("ETH", "PEPE"))["perp"].symbols()) == ["ETHUSDT", "1000PEPEUSDT"]
     assert list(build(tmp_path, symbols=("2",))["spot"].symbols()) == ["BTCUSDT", "ETHUSDT"]
