@@ -11,7 +11,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import normaliser, road, symbols
+from benchmarks import arbitrage, normaliser, road, symbols
 
 RESULTS = Path(__file__).parent / "results.md"
 
@@ -41,7 +41,7 @@ def main() -> int:
         f"{datetime.now(UTC):%Y-%m-%d}, {processor()}, Python {platform.python_version()}. Command: `make bench`.",
         "Ratios are measured in one run, so that they hold on other machines; rates are this machine's.",
     ]
-    for benchmark in (normaliser, road):
+    for benchmark in (normaliser, road, arbitrage):
         print(f"running {benchmark.__name__} ...", file=sys.stderr, flush=True)
         lines = benchmark.run()
         print("\n".join(lines), flush=True)
