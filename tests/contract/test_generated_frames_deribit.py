@@ -190,3 +190,12 @@ def test_answers_are_those_of_2025(markets: dict[str, Played], recordings: Path)
             assert ours.keys() - theirs.keys() == {"starbase_match_id", "starbase_timestamp"}  # since 2026
             ours = {key: ours[key] for key in theirs} | {"trade_id": theirs["trade_id"]}  # theirs is of ETH
         assert dict(form(ours)) | {"stats": None} == dict(form(theirs)) | {"stats": None}, method
+
+
+def test_no_candle_is_told_twice_the_same(played: Played) -> None:
+    """The exchange speaks of a candle when something traded, and never says that it is final."""
+    _, _, heard = played
+    charts = [bodies for stream, bodies in heard.frames.items() if stream.startswith("chart.")]
+    assert any(len(bodies) > 10 for bodies in charts)
+    for bodies in charts:
+        assert len(set(bodies)) == len(bodies)

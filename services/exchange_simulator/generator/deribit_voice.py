@@ -107,6 +107,7 @@ class DeribitVoice:
 
 _RHYTHM = Rhythm(
     candle_us=SECOND_US,
+    tells_candle_ends=False,
     ticker_us=SECOND_US,
     book_depth=_LEVELS,
     begins=frozenset({"book", "quote", "full_ticker"}),

@@ -26,6 +26,8 @@ class Rhythm:
     """How an exchange market publishes: at which intervals (us), and with what its streams begin."""
 
     candle_us: int = SECOND_US
+    tells_candle_ends: bool = True
+    """Whether a candle that ends is told once more in any case."""
     ticker_us: int = SECOND_US
     regular_us: Mapping[str, int] = field(default_factory=dict)
     """Of contract markets: topic (`mark`, `mark_slow`, `funding`, `open_interest`, `positions`) -> its period."""
@@ -48,7 +50,7 @@ class Feed:
         self._begins = rhythm.begins
         self._sources: list[Source] = [
             Steps(market, self.book, rhythm.book_depth),
-            CandleUpdates(market, self.candles, rhythm.candle_us),
+            CandleUpdates(market, self.candles, rhythm.candle_us, rhythm.tells_candle_ends),
             Tickers(market, self.candles, self.statistics, rhythm.ticker_us),
             *(Regular(market, self.statistics, topic, period) for topic, period in rhythm.regular_us.items()),
         ]

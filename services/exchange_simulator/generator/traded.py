@@ -19,13 +19,17 @@ from services.exchange_simulator.generator.statistics import Statistics
 
 
 class CandleUpdates:
-    """Candles of every interval heard (`candle_1m`): on a grid of time, when trades came in or an interval ended."""
+    """Candles of every interval heard (`candle_1m`): on a fixed grid of time, when trades came in or an interval ended.
 
-    def __init__(self, market: Market, candles: Candles, grid_us: int) -> None:
+    An exchange that does not tell of an end by itself (`tells_ends`) is silent where nothing traded.
+    """
+
+    def __init__(self, market: Market, candles: Candles, grid_us: int, tells_ends: bool) -> None:
         self._market = market
         self._candles = candles
         self._lag_us = lag_us(market)
         self._grid_us = grid_us
+        self._tells_ends = tells_ends
         self._phase_us = market.key % self._grid_us
         self.topics = frozenset(f"candle_{interval}" for interval in INTERVALS_US)
         self.due_us = 0
@@ -50,11 +54,16 @@ class CandleUpdates:
                 continue
             open_us = until_us // length_us * length_us
             for ended_us in range(self._told_until_us // length_us * length_us, open_us, length_us):
-                yield topic, self._candle(interval, ended_us, ended_us + length_us, None)
-            if trades > max(self._told_trades, market.first_trade_of(open_us)):
+                if self._tells_ends or self._traded(ended_us, market.first_trade_of(ended_us + length_us)):
+                    yield topic, self._candle(interval, ended_us, ended_us + length_us, None)
+            if self._traded(open_us, trades):
                 yield topic, self._candle(interval, open_us, open_us + length_us, step)
         self._told_until_us, self._told_trades = until_us, trades
         self.due_us += self._grid_us
+
+    def _traded(self, open_us: int, upto: int) -> bool:
+        """Whether any of the trades before number `upto`, of an interval, have not been told of."""
+        return upto > max(self._told_trades, self._market.first_trade_of(open_us))
 
     def _candle(self, interval: str, open_us: int, end_us: int, step: int | None) -> CandleEvent:
         closed = step is None
