@@ -129,10 +129,11 @@ def get_json(url: str) -> dict[str, Any]:
 
 
 @contextmanager
-def run_simulator(directory: Path, recordings: Path, **env: str) -> Iterator[Simulator]:
-    """Replay the recordings on a free port."""
+def run_simulator(directory: Path, recordings: Path | None, **env: str) -> Iterator[Simulator]:
+    """Replay the recordings, or generate markets, on a free port."""
     directory.mkdir(parents=True, exist_ok=True)
-    settings = {"TAPELINE_DATA_DIR": str(directory), "TAPELINE_EXCHANGE_SIMULATOR_REPLAY": str(recordings), **env}
+    replay = {} if recordings is None else {"TAPELINE_EXCHANGE_SIMULATOR_REPLAY": str(recordings)}
+    settings = {"TAPELINE_DATA_DIR": str(directory), **replay, **env}
     simulator = Simulator("services.exchange_simulator", directory / "simulator.log", settings)
     port = directory / "simulator" / "port"
     try:

@@ -3,36 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from schemas import subjects
 from schemas.frames import decode_session
 from services.shared.runtime.bus import Bus
-from tests.collector_rig import Process, Simulator, collector, read_raw
+from tests.collector_rig import Process, Simulator, collector, read_raw, run_simulator
 from tests.nats_server import NatsServer
 
 
-@contextmanager
-def simulated(directory: Path, exchange: str, assets: str) -> Iterator[Simulator]:
+def simulated(directory: Path, exchange: str, assets: str) -> AbstractContextManager[Simulator]:
     """One exchange's generated markets on a free port."""
-    directory.mkdir()
-    settings = {
-        "TAPELINE_DATA_DIR": str(directory),
-        "TAPELINE_EXCHANGE_SIMULATOR_EXCHANGES": exchange,
-        "TAPELINE_EXCHANGE_SIMULATOR_SYMBOLS": assets,
-        "TAPELINE_EXCHANGE_SIMULATOR_LEDGER": "false",
-    }
-    simulator = Simulator("services.exchange_simulator", directory / "simulator.log", settings)
-    port = directory / "simulator" / "port"
-    try:
-        while not port.exists():  # bounded by the process's own life
-            assert simulator.alive(), simulator.log.read_text()
-        simulator.base = f"127.0.0.1:{port.read_text().strip()}"
-        yield simulator
-    finally:
-        simulator.kill()
+    settings = {"EXCHANGES": exchange, "SYMBOLS": assets, "LEDGER": "false"}
+    return run_simulator(
+        directory, None, **{f"TAPELINE_EXCHANGE_SIMULATOR_{name}": value for name, value in settings.items()}
+    )
 
 
 async def test_arbitrage_compares_with_an_exchange_that_another_collector_collects(
