@@ -65,6 +65,8 @@ class History:
     length_us: int = 0
     delay_us: int = 15 * SECOND_US
     reach_us: int | None = None
+    spans: bool = False
+    """Of a history by number: a row merges `trade_count` numbers, of which its own is the last."""
 
     def key(self, record: Record) -> int:
         """Return what a row is known by: its number, or its time in microseconds."""
@@ -72,11 +74,6 @@ class History:
             assert isinstance(record, Trade) and record.sequence is not None
             return record.sequence
         return record.timestamp
-
-    def page(self, first: int, last: int) -> tuple[int, int]:
-        """Return the last key that one call from `first` can reach, at most `last`, and how many rows that may be."""
-        end = min(last, first + (self.most - 1) * self.step_us) if self.keyed != "time" else last
-        return end, self.most if self.keyed == "time" else (end - first) // self.step_us + 1
 
 
 def interval_of(record: Record) -> str | None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from services.shared.exchanges.binance_history import BINANCE_HISTORY
+from services.shared.exchanges.bybit_history import BYBIT_HISTORY
+from services.shared.exchanges.deribit_history import DERIBIT_HISTORY
 from services.shared.exchanges.history import History
+from services.shared.exchanges.okx_history import OKX_HISTORY
 
 HISTORIES: Mapping[tuple[str, str], Mapping[str, History]] = {
-    market: {history.name: history for history in found} for market, found in {**BINANCE_HISTORY}.items()
+    market: {history.name: history for history in found}
+    for market, found in {**BINANCE_HISTORY, **BYBIT_HISTORY, **DERIBIT_HISTORY, **OKX_HISTORY}.items()
 }
 """Exchange and market -> what is served, by the channel of its answers."""
 
