@@ -381,6 +381,34 @@ class View:
 
 CANDLE_INTERVALS = ("1m", "5m", "30m", "4h", "1d")
 
+_IDS = {"last_sequence": ("first_sequence", "last_sequence"), "sequence": ("sequence", "sequence")}
+_SERIES = ("interval", "rate_kind", "period", "resolution")
+"""The columns that tell apart what a kind has several series of."""
+
+
+def _coverage(table: Table) -> str:
+    """Return the part of `coverage_1m` that is about one table."""
+    names = {column.name for column in table.columns}
+    series = next((name for name in _SERIES if name in names), None)
+    first, last = next((columns for name, columns in _IDS.items() if name in names), ("NULL", "NULL"))
+    return (
+        f"SELECT exchange, market, symbol, '{table.record.KIND}' AS kind, "
+        f"{f'toString({series})' if series else chr(39) * 2} AS interval, "
+        "toStartOfInterval(timestamp, toIntervalMinute(1)) AS minute, count() AS rows_stored, "
+        "countIf(source = 'backfill') AS rows_refilled, "
+        f"toNullable(min({first})) AS first_id, toNullable(max({last})) AS last_id, "
+        f"min(received_at) AS first_received_at, max(received_at) AS last_received_at FROM {DATABASE}.{table.name} "
+        "GROUP BY exchange, market, symbol, kind, interval, minute"
+    )
+
+
+_NOT_COVERED = ("fill", "instrument", "connection", "book_audit", "clock_offset")
+"""Off by default, or not said by an exchange about its market."""
+
+_COVERED = [
+    table for table in TABLES if table.record in records.MARKET_RECORDS and table.record.KIND not in _NOT_COVERED
+]
+
 VIEWS: tuple[View, ...] = (
     *(
         View(f"candles_{interval}", f"SELECT * FROM {DATABASE}.candles WHERE interval = '{interval}'")
@@ -390,6 +418,12 @@ VIEWS: tuple[View, ...] = (
         "gap_detection_log",
         f"SELECT * FROM {DATABASE}.gap_events ORDER BY received_at DESC, attempts DESC "
         "LIMIT 1 BY exchange, market, symbol, kind, gap_id",
+    ),
+    View(
+        "coverage_1m",
+        "SELECT minute AS timestamp, * EXCEPT (minute) FROM (\n"
+        + "\nUNION ALL ".join(_coverage(table) for table in _COVERED)
+        + "\n)",
     ),
 )
 
