@@ -13,6 +13,7 @@ from services.command_line.provision_settings import MigrateSettings, StreamsSet
 from services.command_line.settings import PipelineSettings
 from services.embedded_clickhouse.settings import EmbeddedClickhouseSettings
 from services.exchange_simulator.settings import SimulatorSettings
+from services.gap_backfill.settings import GapBackfillSettings
 from services.normaliser.settings import NormaliserSettings
 from services.shared.exchanges.declaration import Market
 from services.shared.exchanges.registry import MARKETS
@@ -28,6 +29,7 @@ ACCOUNTS = ROOT / "nats" / "accounts.conf"
 SECTIONS: tuple[type[Settings], ...] = (
     PipelineSettings,
     CollectorSettings,
+    GapBackfillSettings,
     NormaliserSettings,
     StorageBatcherSettings,
     StreamsSettings,
