@@ -188,7 +188,7 @@ async def _connected(nats_url: str) -> Bus:
 async def _measure(nats_url: str, pid: int) -> tuple[float, float, list[int]]:
     """Fill MD at the rate; return events a second, the service's share of a core, and each signal's latency in us."""
     bus = await _connected(nats_url)
-    while await bus.last_of(streams.MD, subjects.arbitrage_checkpoint()) is None:
+    while await bus.last_of(streams.MD, subjects.arbitrage_checkpoint()) is None:  # noqa: ASYNC110 - another process
         await asyncio.sleep(0.05)
     latencies: list[int] = []
 

@@ -11,18 +11,17 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 import structlog
 
-from schemas import records, streams, subjects
+from schemas import streams, subjects
 from schemas.errors import BadRecord, Broken, Busy, Overtaken
 from services.arbitrage_signal import metrics, stored
 from services.arbitrage_signal.core import ArbitrageCore
+from services.arbitrage_signal.journal import Checkpoint, Journal
 from services.arbitrage_signal.saved import Saved
 from services.arbitrage_signal.settings import ArbitrageSignalSettings
 from services.arbitrage_signal.signals import Output
-from services.shared.runtime.bus import EXPECTED_SUBJECT_SEQUENCE, MAX_BATCH, Bus, Outgoing
-from services.shared.runtime.clock import now_us
+from services.shared.runtime.bus import Bus
 from services.shared.runtime.reader import Incoming, Reader
 from services.shared.runtime.warehouse import Warehouse
 
@@ -39,28 +38,6 @@ FILTERS = (
     subjects.GAP_ALL,
 )
 """What the core takes."""
-
-
-class Checkpoint(msgspec.Struct, frozen=True):
-    """Everything that follows from MD up to `sequence` is told, and the first `done` signals after it.
-
-    `rebuild_from`: MD is read again behind this sequence; `saved` is as of `sequence`.
-    """
-
-    sequence: int
-    rebuild_from: int
-    saved: Saved
-    done: int = 0
-
-
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Checkpoint).decode
-
-
-def outgoing(record: Output) -> Outgoing:
-    """Return a signal as it is published."""
-    kind = subjects.ARBITRAGE if isinstance(record, records.ArbitrageOpportunity) else subjects.ARBITRAGE_SPREAD
-    return Outgoing(subjects.signal(kind, record.symbol), records.encode(record))
 
 
 class Live:
@@ -84,8 +61,7 @@ class Live:
         self._meter = metrics.Meter()
         self._reader: Reader | None = None
         self._busy = False
-        self._checkpoint = Checkpoint(0, 0, Saved())
-        self._checkpoint_sequence = 0
+        self._journal = Journal(bus)
         self._checkpoint_at = 0.0
         self._skip = 0
         self._report_at = 0.0
@@ -107,6 +83,7 @@ class Live:
                 pause = 0.1
             finally:
                 self.reading = self._busy = False
+                await self._journal.give_up()
                 await self._close_reader()
             if not self._stop.is_set():
                 await _sleep(self._stop, pause)
@@ -116,7 +93,7 @@ class Live:
         signals = self._core.signals
         return {
             "pending_messages": self._pending,
-            "position": self._checkpoint.sequence,
+            "position": self._journal.stored.sequence,
             "instruments": len(self._core.legs),
             "pairs": self._pairs(),
             "opportunities_open": len(signals.open),
@@ -131,7 +108,7 @@ class Live:
     def _pending(self) -> int:
         if self._reader is None or not self.reading:
             return 1
-        return self._reader.pending + (1 if self._busy else 0)
+        return self._reader.pending + (1 if self._busy or self._journal.flying else 0)
 
     async def _own(self) -> None:
         await self._resume()
@@ -145,21 +122,20 @@ class Live:
                 await self._process(incoming)
                 self._busy = False
             if asyncio.get_running_loop().time() - self._checkpoint_at > CHECKPOINT_EVERY_S:
-                await self._publish([], reader.last)
+                await self._store([], reader.last)
+            if not reader.pending:
+                await self._journal.settle()
             self._report()
-        await self._publish([], reader.last)
+        await self._store([], reader.last)
+        await self._journal.settle()
 
     # -- start -----------------------------------------------------------------------------------------------------
 
     async def _resume(self) -> None:
         """Know the market as of the checkpoint, and read on behind it; without one, from MD's end."""
-        found = await self._bus.last_of(streams.MD, subjects.arbitrage_checkpoint())
+        found = await self._journal.open()
         first, last = await self._bus.bounds(streams.MD)
-        if found is None:
-            self._checkpoint, self._checkpoint_sequence = Checkpoint(last, last, Saved()), 0
-        else:
-            self._checkpoint, self._checkpoint_sequence = _decode(found.body), found.sequence
-        checkpoint = self._checkpoint
+        checkpoint = found or Checkpoint(last, last, Saved())
         self._checkpoint_at = asyncio.get_running_loop().time()
         self._core = core = ArbitrageCore(self._terms)
         self._meter.restart()
@@ -171,7 +147,7 @@ class Live:
         rest = await self._rebuild(reader, checkpoint.sequence)
         core.restore(checkpoint.saved)
         if found is None:
-            await self._store([], checkpoint)
+            await self._journal.store([], checkpoint)
         self._log.info("signal_resumed", stream_seq=checkpoint.sequence, count=len(core.legs))
         if checkpoint.sequence + 1 < first:
             self._log.error("md_discarded", missing=first - 1 - checkpoint.sequence)
@@ -229,32 +205,13 @@ class Live:
         """Store what was told; what a former run had stored of it already is passed over."""
         done = min(self._skip, len(told))
         self._skip -= done
-        told = told[done:]
-        if not told:
-            return
-        at = self._checkpoint.done
-        while len(told) >= MAX_BATCH:
-            part, told = told[: MAX_BATCH - 1], told[MAX_BATCH - 1 :]
-            at += len(part)
-            await self._store(part, msgspec.structs.replace(self._checkpoint, done=at))
-        await self._publish(told, sequence)
+        if done < len(told):
+            await self._store(told[done:], sequence)
 
-    async def _publish(self, told: list[Output], sequence: int) -> None:
-        """Store the rest of what was told up to `sequence`, with the checkpoint that says so."""
+    async def _store(self, told: list[Output], sequence: int) -> None:
         core = self._core
-        await self._store(told, Checkpoint(sequence, core.rebuild_from(), core.save(), self._skip))
-
-    async def _store(self, told: list[Output], checkpoint: Checkpoint) -> None:
-        expected = {EXPECTED_SUBJECT_SEQUENCE: str(self._checkpoint_sequence)}
-        messages = [outgoing(record) for record in told]
-        messages.append(Outgoing(subjects.arbitrage_checkpoint(), _encode(checkpoint), expected))
-        self._checkpoint_sequence = await self._bus.publish_batch(messages)
-        self._checkpoint = checkpoint
         self._checkpoint_at = asyncio.get_running_loop().time()
-        now = now_us()
-        for record in told:
-            if isinstance(record, records.ArbitrageOpportunity) and record.event == "open":
-                metrics.LATENCY.observe((now - record.received_at) / 1_000_000)
+        await self._journal.store(told, Checkpoint(sequence, core.rebuild_from(), core.save(), self._skip))
 
     def _report(self) -> None:
         now = asyncio.get_running_loop().time()
