@@ -1,7 +1,8 @@
 """Answers about the past: the rows that were missing, each once, beside the live stream and without touching it.
 
-Which rows were missing stands in the frame itself. What has been put out is remembered, so that an answer that is
-asked for twice, or a live row that comes after all, doubles nothing.
+Which rows were missing stands in the frame itself, and whoever asked takes care to ask for each once: a row that went
+missing from its table later may be brought again. What has been put out is remembered for the live lanes, so that a
+live row that comes after all doubles nothing.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class BackfillLane:
         self._desk = desk
 
     def take(self, frame: RawFrame, listing: Listing) -> None:
-        """Put out the rows of an answer that are wanted and were not put out before. Raises BadFrame."""
+        """Put out the rows of an answer that are wanted. Raises BadFrame."""
         if frame.number <= self.numbers.get(frame.connection, -1):
             self._desk.counters.duplicates += 1
             return
@@ -63,7 +64,7 @@ class BackfillLane:
             place = key // self.history.step_us
             if key not in wanted:
                 continue
-            if place in told or place in self.told:
+            if place in told:
                 self._desk.counters.duplicates += 1
                 continue
             told.add(place)
@@ -83,7 +84,7 @@ class Backfills:
         self._lanes: dict[Instrument, dict[str, BackfillLane]] = {}
 
     def take(self, frame: RawFrame, listing: Listing) -> None:
-        """Put out what is new and wanted in an answer. Raises BadFrame."""
+        """Put out what is wanted in an answer. Raises BadFrame."""
         self._lane((frame.exchange, frame.market, frame.symbol), frame.channel).take(frame, listing)
 
     def dump(self, instrument: Instrument) -> dict[str, SavedBackfill]:
