@@ -83,6 +83,17 @@ def test_what_does_not_arrive_stays_where_it_was() -> None:
     assert set(source.streams) & set(target.streams) == set()
 
 
+def test_what_is_given_up_on_the_move_is_on_neither() -> None:
+    pool = Pool(10, Room(None))
+    pool.want(streams(*range(20)))
+    first, second = pool.slots
+    assert len(pool.want(streams(*range(5), 10, 11)).moves) == 1
+    changes = pool.want(streams(*range(5), 10))
+    assert changes.touched == [first, second] or changes.touched == [second, first]
+    assert "s11" not in first.streams and "s11" not in second.streams and pool.moving == 1
+    assert pool.moved(["s10", "s11"]) == [second] and loads(pool) == [6]
+
+
 def check(pool: Pool, wanted: dict[str, Topic], most: int) -> None:
     """What always holds: every wanted stream is on one slot, or on two while it moves; limits; books that agree."""
     held = Counter(name for slot in pool.slots for name in slot.streams)
@@ -115,6 +126,7 @@ def test_an_address_has_so_many_connections_and_what_finds_no_room_waits() -> No
     steps=st.lists(
         st.one_of(
             st.sets(st.integers(0, 60)),  # what is listed from now on
+            st.builds(lambda first, count: set(range(first, first + count)), st.integers(0, 9), st.integers(0, 50)),
             st.tuples(st.booleans(), st.integers(0, 5)),  # a move comes to its end, well or not
         ),
         max_size=30,

@@ -115,7 +115,7 @@ def test_the_starter_universe_is_the_markets_own() -> None:
 THREE = [
     instrument("BTC-USDT-PERP"),
     instrument("BTC-EUR"),
-    instrument("1000PEPE-USDT-PERP", asset="PEPE"),
+    instrument("1000PEPE-USDC-PERP", asset="PEPE"),
     instrument("LONE-USDT"),
     instrument("GONE-USDT"),
     instrument("BTC-USDC", exchange="okx"),
@@ -130,7 +130,7 @@ def test_arbitrage_is_every_pair_and_perpetual_whose_asset_two_exchanges_list() 
     assert chosen(universe("arbitrage", *THREE)) == {
         "binance:BTC-USDT-PERP",
         "binance:BTC-EUR",
-        "binance:1000PEPE-USDT-PERP",  # the same asset as PEPE, a thousand at a time
+        "binance:1000PEPE-USDC-PERP",  # the same asset as PEPE, a thousand at a time
         "okx:BTC-USDC",
         "gateio:PEPE-USDT",
         "okx:SOLE-USDT-PERP",  # every USDT perpetual is in it, whoever else lists the asset
@@ -170,7 +170,7 @@ def test_arbitrage_needs_two_exchanges_and_reads_the_lists_of_those_it_only_comp
 
 def test_patterns_add_to_a_universe_and_take_from_it() -> None:
     added = universe(
-        "none", *PERPS, *THREE, include=("binance.perp:*-USDC-PERP", "okx.future:BTC-*", "*.spot:PEPEUSDT")
+        "none", *PERPS, *THREE, include=("binance.perp:BTC-USDC-PERP", "okx.future:BTC-*", "*.spot:PEPEUSDT")
     )
     assert chosen(added) == {"binance:BTC-USDC-PERP", "okx:BTC-USDT-261225", "gateio:PEPE-USDT"}
     less = universe("all-usdt-perpetuals", *PERPS, *THREE, include=("binance.spot:*",), exclude=("*:1000*", "okx.*:*"))
