@@ -115,6 +115,57 @@ def test_session_events_go_to_every_partition_concerned_with_its_symbols_only() 
     assert {(event.event, event.reason, event.frames) for _, event in closed} == {("closed", "the line broke", 1)}
 
 
+def test_a_stream_that_is_given_up_is_said_to_be_and_its_last_frames_are_data_all_the_same() -> None:
+    rig = Rig()
+    rig.link.opened(1)
+    rig.link.subscribed(list(STREAMS), 2)
+    rig.out()
+    rig.link.unsubscribed(["dogeusdt@aggTrade", "never asked for"], 3)
+    said = rig.events()
+    assert sorted(part for part, _, _ in said) == sorted({DOGE, ALL})
+    assert {(event.event, event.streams) for _, _, event in said} == {("unsubscribed", 2)}
+    assert next(e for part, _, e in said if part == DOGE).channels == {"DOGE-USDT-PERP": ["trades"]}
+    assert list(rig.link.streams) == list(rig.link.confirmed) == list(STREAMS)[:2]
+    assert rig.link.received(trade("dogeusdt"), 4) is None
+    [(part, frame)] = rig.out()
+    assert (part, frame.channel, frame.symbol) == (DOGE, "trades", "DOGE-USDT-PERP") and rig.link.unknown == 0
+    # Nothing claims any more that its partition is covered.
+    rig.link.answered(5 * S)
+    rig.link.look(5 * S)
+    rig.link.answered(6 * S)
+    rig.link.look(6 * S)
+    assert {part for part, _, event in rig.events() if event.event == "alive"} == {BTC, ALL}
+    rig.link.closed("bye", 7 * S)
+    assert {part: event.channels for part, _, event in rig.events()}[DOGE] == {}
+
+
+def test_a_stream_may_come_to_a_connection_that_lives() -> None:
+    rig = Rig()
+    rig.link.opened(1)
+    rig.out()
+    rig.link.add({"ethusdt@aggTrade": Topic("trades", "ETH-USDT-PERP")})
+    rig.link.subscribed(["ethusdt@aggTrade"], 2)
+    eth = subjects.partition("binance", "perp", "ETH-USDT-PERP")
+    assert next(e for part, _, e in rig.events() if part == eth).channels == {"ETH-USDT-PERP": ["trades"]}
+    rig.link.received(trade("ethusdt"), 3)
+    [(part, frame)] = rig.out()
+    assert (part, frame.symbol) == (eth, "ETH-USDT-PERP")
+
+
+def test_a_stream_is_covered_by_a_frame_or_by_being_confirmed_for_a_while() -> None:
+    rig = Rig()
+    busy, quiet, late = STREAMS
+    rig.link.opened(0)
+    rig.link.received(trade("btcusdt"), 1)
+    assert not rig.link.covers(busy, 1, 10 * S), "not confirmed: it may be refused yet"
+    rig.link.subscribed([busy, quiet], 2)
+    assert rig.link.covers(busy, 2, 10 * S)
+    assert not rig.link.covers(quiet, 2 + 10 * S - 1, 10 * S) and rig.link.covers(quiet, 2 + 10 * S, 10 * S)
+    assert not rig.link.covers(late, 100 * S, 10 * S)
+    rig.link.unsubscribed([busy], 3)
+    assert not rig.link.covers(busy, 100 * S, 10 * S)
+
+
 def test_alive_is_said_of_quiet_partitions_at_the_time_of_the_proof() -> None:
     rig = Rig()
     rig.link.opened(0)

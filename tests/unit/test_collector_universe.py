@@ -173,7 +173,8 @@ def test_patterns_add_to_a_universe_and_take_from_it() -> None:
         "none", *PERPS, *THREE, include=("binance.perp:BTC-USDC-PERP", "okx.future:BTC-*", "*.spot:PEPEUSDT")
     )
     assert chosen(added) == {"binance:BTC-USDC-PERP", "okx:BTC-USDT-261225", "gateio:PEPE-USDT"}
-    less = universe("all-usdt-perpetuals", *PERPS, *THREE, include=("binance.spot:*",), exclude=("*:1000*", "okx.*:*"))
+    items = (*PERPS, *THREE, instrument("1000SHIB-USDT-PERP", asset="SHIB"))
+    less = universe("all-usdt-perpetuals", *items, include=("binance.spot:*",), exclude=("*:1000*", "okx.*:*"))
     assert chosen(less) == {f"binance:{name}-USDT-PERP" for name in ("BTC", "ETH")} | {
         "binance:BTC-USDT",
         "binance:BTC-EUR",
