@@ -32,10 +32,13 @@ def number(units: int, digits: int) -> str:
 
 
 def mark_digits(listing: Listing) -> int:
-    """Return the digits of mark and index prices: cents for US dollars, two more than a tick's for an option."""
+    """Return the digits of mark and index prices: cents for US dollars, two more than a tick's for an option.
+
+    Others have one more than a tick, as far as a mark price has digits.
+    """
     if listing.market == "option":
         return listing.price_digits + 2
-    return 2 if listing.inverse else listing.price_digits + 1
+    return 2 if listing.inverse else max(listing.price_digits, min(listing.price_digits + 1, FINE_DIGITS))
 
 
 def mark_units(listing: Listing, price: int) -> int:
