@@ -113,7 +113,7 @@ SERVICES: tuple[User, ...] = (
     User(
         "collector",
         publish=(*_PUBLISHES_RAW, _BUDGET, _BUDGET_REPORT, _BUDGET_KEEPER),
-        subscribe=(subjects.CONTROL_ALL,),
+        subscribe=(_RESYNC, _BUDGET, _BUDGET_REPORT, _BUDGET_KEEPER),
         answers=True,
     ),
     User(
@@ -140,6 +140,8 @@ SERVICES: tuple[User, ...] = (
             *_keeps(BATCHES, writes=False),
             _FINDS_BUCKETS,
         ),
+        subscribe=(subjects.backfill(),),
+        answers=True,
     ),
     User("arbitrage-signal", publish=(subjects.SIGNAL_ALL, subjects.arbitrage_checkpoint(), *_reads(MD))),
 )

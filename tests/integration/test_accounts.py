@@ -33,6 +33,7 @@ EVERY_ROOT = {
     "resync": subjects.resync("binance", "spot", "BTC-USDT"),
     "budget": subjects.budget("binance"),
     "budget report": subjects.budget_report("binance"),
+    "backfill": subjects.backfill(),
     "budget keeper": subjects.budget_keeper("binance"),
     "batches": "$KV.batches.trades.0",
     "books": "$KV.books.00.x",
@@ -85,14 +86,19 @@ async def test_a_user_publishes_what_it_makes_and_nothing_else(admin: Bus, secur
 
 @pytest.mark.parametrize("user", MAY_SAY)
 async def test_a_user_hears_its_own_inbox_and_what_it_answers(admin: Bus, secured: NatsServer, user: str) -> None:
+    asked = {
+        "collector": {subjects.resync_filter("binance", "spot"), subjects.budget("okx"), subjects.budget_keeper("okx")},
+        "gap-backfill": {subjects.backfill()},
+        BOT: set(accounts.HEARD_BY_BOTS),
+    }
+    every = {*streams.RAW.subjects, *streams.MD.subjects, "control.>", "_INBOX.>", "$JS.>", "$KV.>", ">"}
     async with client_of(secured, user) as stranger:
         heard: set[str] = set()
-        for subject in (*streams.RAW.subjects, *streams.MD.subjects, "control.>", "_INBOX.>", "$JS.>", "$KV.>", ">"):
+        for subject in every.union(*asked.values()):
             await stranger.client.subscribe(subject)
             if not await stranger.refused():
                 heard.add(subject)
-    answers = {"control.>"} if user == "collector" else set()
-    assert heard == (set(accounts.HEARD_BY_BOTS) if user == BOT else answers)
+    assert heard == asked.get(user, set())
 
 
 async def test_who_keeps_a_budget_answers_who_asks_and_no_other_answers_anybody(
