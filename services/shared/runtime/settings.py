@@ -149,7 +149,9 @@ def _from_file(cls: type[Settings]) -> dict[str, Any]:
 
 
 def _explain(cls: type[Settings], error: Any) -> str:
-    name = str(error["loc"][0]) if error["loc"] else "settings"
+    if not error["loc"]:  # about several at once; what was given for them all may hold a password
+        return str(error["msg"]).removeprefix("Value error, ")
+    name = str(error["loc"][0])
     where = cls.variable(name) if name in cls.model_fields else name
     if error["type"] == "extra_forbidden":
         return f"{where} is not a setting; allowed are {', '.join(sorted(cls.model_fields))}"
