@@ -45,6 +45,10 @@ class SimulatorSettings(Settings):
     duration_s: float | None = Field(None, gt=0, description="Seconds of generated market; default: endless.")
     ledger: bool = Field(True, description="Write the ledger of generated events (Parquet, in the data directory).")
 
+    mispricings: Names = Field(
+        (), description="Windows of a price that is off, ASSET:exchange.market:percent:start:length in seconds."
+    )
+
     faults_per_min: float = Field(
         0.0, ge=0, allow_inf_nan=False, description="Faults of each kind per exchange and minute; 0: only on order."
     )

@@ -30,6 +30,7 @@ from services.exchange_simulator.generator.clock import Clock
 from services.exchange_simulator.generator.dialect import Dialect
 from services.exchange_simulator.generator.ledger import Ledger
 from services.exchange_simulator.generator.market import Market, PriceProcess
+from services.exchange_simulator.generator.mispricing import Windows
 from services.exchange_simulator.generator.names import MOST_ASSETS, assets
 from services.exchange_simulator.generator.venue import GeneratedVenue
 from services.exchange_simulator.settings import SimulatorSettings
@@ -70,7 +71,12 @@ def build(settings: SimulatorSettings) -> Sequence[Venue]:
     clock = Clock(settings.start_us, settings.duration_s)
     start_us = time.time_ns() // 1000 if settings.start_us is None else settings.start_us
     rate = settings.events_per_s / len(exchanges)
+    try:
+        windows = Windows(settings.mispricings, start_us)
+    except ValueError as error:
+        raise SettingsError(f"mispricings: {error}") from None
     venues: list[GeneratedVenue] = []
+    everything: list[Market] = []
     for dialect in DIALECTS:
         if dialect.exchange not in exchanges:
             continue
@@ -78,11 +84,21 @@ def build(settings: SimulatorSettings) -> Sequence[Venue]:
         reserve = [one for one in dialect.listings((*chosen, *later), rate, start_us) if one.asset in later]
         ledger = Ledger(settings.data_dir / "ledger" if settings.ledger else None, (*listed, *reserve), dialect.rows)
         markets, more = (
-            [Market(one, settings.seed, dialect.prices(one, process[one.asset])) for one in listings]
+            [
+                Market(
+                    one,
+                    settings.seed,
+                    windows.on(dialect.prices(one, process[one.asset]), one.asset.name, one.exchange, one.market),
+                )
+                for one in listings
+            ]
             for listings in (listed, reserve)
         )
         if markets:
             venues.append(GeneratedVenue(dialect, markets, clock, ledger, more))
+            everything += markets
+    if settings.ledger:
+        windows.write(settings.data_dir / "ledger", everything)
     return venues
 
 
