@@ -41,12 +41,10 @@ SERVICES = [
 COUNTED = ("trades", "quotes", "book_deltas")
 
 
-def run(*command: str, **environment: str) -> str:
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, **environment}
-    )
+def run(*command: str, stderr_too: bool = False) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
-    return done.stdout
+    return done.stdout + done.stderr if stderr_too else done.stdout
 
 
 def missing() -> str | None:
@@ -168,6 +166,20 @@ def test_rows_arrive_and_prometheus_sees_every_service(stack: Stack) -> None:
         return bool(targets) and all(target["health"] == "up" for target in targets)
 
     until(seen, "Prometheus reaches every service")
+
+
+def test_a_stopped_service_is_told_in_the_log_and_so_is_its_return(stack: Stack) -> None:
+    def told(event: str) -> bool:
+        found = stack.container("alert-log")
+        assert found is not None
+        lines = run("docker", "logs", found["Id"], stderr_too=True).splitlines()
+        return any(f'"event": "{event}"' in line and '"name": "ProcessDown"' in line for line in lines)
+
+    stack.compose("stop", "arbitrage-signal")
+    until(lambda: told("alert_firing"), "Alertmanager tells alert-log that a service is down")
+    stack.compose("start", "arbitrage-signal")
+    until(lambda: told("alert_resolved"), "and that it is back")
+    until(stack.all_well, "every health check is green")
 
 
 def test_ports_are_on_this_machine_alone_and_nothing_runs_as_root(stack: Stack) -> None:
