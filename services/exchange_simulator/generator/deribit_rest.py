@@ -39,6 +39,9 @@ from services.exchange_simulator.generator.source import lag_us
 from services.exchange_simulator.generator.traded import full_ticker, ticker_at
 from services.exchange_simulator.venue import Answer
 
+BOOK_LEVELS = 200
+"""Levels a side that a book has as a whole, in the stream and here."""
+
 _PUBLIC = "/api/v2/public/"
 _DEPTHS = ("1", "5", "10", "20", "50", "100", "1000", "10000")
 _KINDS = ("any", "future", "option", "spot", "future_combo", "option_combo")
@@ -122,7 +125,7 @@ class GeneratedRest:
         feed = self._feed(query)
         market, figures = feed.market, self._encoder.figures(feed.market.listing)
         depth = int(choice(query, "depth", dict.fromkeys(_DEPTHS), "5"))
-        book = feed.book.snapshot(market.step_at(now_us - lag_us(market)), depth)
+        book = feed.book.snapshot(market.step_at(now_us - lag_us(market)), min(depth, BOOK_LEVELS))
         bids, asks = (
             ",".join([f"[{figures.price(ticks)},{figures.amount(steps)}]" for ticks, steps in levels])
             for levels in (book.bids, book.asks)

@@ -14,7 +14,7 @@ from services.exchange_simulator import deribit_protocol
 from services.exchange_simulator.generator import deribit_listings
 from services.exchange_simulator.generator.deribit_frames import Encoder
 from services.exchange_simulator.generator.deribit_history import RESOLUTIONS
-from services.exchange_simulator.generator.deribit_rest import GeneratedRest
+from services.exchange_simulator.generator.deribit_rest import BOOK_LEVELS, GeneratedRest
 from services.exchange_simulator.generator.deribit_rows import ROWS
 from services.exchange_simulator.generator.deribit_speakers import SecondsOfTrades, VolatilityIndices
 from services.exchange_simulator.generator.deribit_volatility import Indices
@@ -35,8 +35,6 @@ _TOPICS = {("trades", "100ms"): "trade", ("book", "100ms"): "book", ("ticker", "
 
 _SECONDS = "agg2"
 _VOLATILITY = "volatility"
-_LEVELS = 200
-"""Levels a side that a book stream tells of; the exchange tells of all."""
 
 
 class DeribitTalk(Talk):
@@ -109,7 +107,7 @@ _RHYTHM = Rhythm(
     candle_us=SECOND_US,
     tells_candle_ends=False,
     ticker_us=SECOND_US,
-    book_depth=_LEVELS,
+    book_depth=BOOK_LEVELS,
     begins=frozenset({"book", "quote", "full_ticker"}),
 )
 PERP = Dialect(
