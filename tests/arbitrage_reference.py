@@ -33,7 +33,6 @@ class Known:
     asks: dict[Fraction, Fraction] = field(default_factory=dict)
     book: bool | None = None
     book_told: int = 0
-    book_at: int = -1
     quote: dict[str, Any] | None = None
     sides: dict[str, list[tuple[Fraction, Fraction]] | None] = field(default_factory=dict)
     """Both sides as they were last worked out."""
@@ -59,7 +58,7 @@ class Known:
             self._book_is(record)
 
     def _book_is(self, record: dict[str, Any]) -> None:
-        self.book, self.book_told, self.book_at = True, record["timestamp"], record["received_at"]
+        self.book, self.book_told = True, record["timestamp"]
 
     def side(self, name: str) -> list[tuple[Fraction, Fraction]] | None:
         """Levels per unit of the asset, best first; None while the book may be wrong or nothing is known."""
@@ -80,7 +79,7 @@ class Known:
         return [(price / unit, quantity * unit) for price, quantity in levels]
 
     def _quote_leads(self) -> bool:
-        return self.quote is not None and (not self.book or self.quote["received_at"] >= self.book_at)
+        return self.quote is not None and (not self.book or self.quote["timestamp"] >= self.book_told)
 
     def told(self) -> int:
         """When what leads was true."""

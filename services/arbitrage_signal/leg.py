@@ -1,9 +1,9 @@
 """One instrument as a place to buy or sell: its terms, its book and quote, and what it offers now.
 
-A quote and a book tell of the same market on two roads. Whichever was received last leads. While the quote leads, its
-prices are the best ones, and the book's levels behind them stand; while the book leads, the quote is passed over. An
-instrument that shows no book at all offers what its quote holds. One whose book is out of step offers nothing until a
-book that is in step has come.
+A quote and a book tell of the same market on two roads. Whichever is newer leads: by the exchange's time, or by ours
+where one of them has none. While the quote leads, its prices are the best ones, and the book's levels behind them
+stand; while the book leads, the quote is passed over. An instrument that shows no book at all offers what its quote
+holds. One whose book is out of step offers nothing until a book that is in step has come.
 """
 
 from __future__ import annotations
@@ -187,7 +187,7 @@ class Leg:
         self.crossed = False
         self.bid, self.ask = NO_BID, NO_ASK
         quote, state = self._quote, self.book_state
-        self.quote_leads = quote is not None and (state != IN_STEP or self._quote_times[1] >= self._book_times[1])
+        self.quote_leads = quote is not None and (state != IN_STEP or not _newer(self._book_times, self._quote_times))
         if state == OUT_OF_STEP or (state == UNSEEN and quote is None):
             times = self._book_times
         elif self.quote_leads:
@@ -256,3 +256,8 @@ class Leg:
 def _times(record: inputs.Timed) -> tuple[int, int, bool]:
     """Return when a record's content was true, when we received it, and whether the first is on our clock too."""
     return record.timestamp, record.received_at, record.timestamp_source == "received"
+
+
+def _newer(one: tuple[int, int, bool], other: tuple[int, int, bool]) -> bool:
+    """Tell which is the newer one; of two exchange times these decide, else the times of receipt."""
+    return one[0] > other[0] if not (one[2] or other[2]) else one[1] > other[1]

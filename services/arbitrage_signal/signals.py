@@ -233,13 +233,13 @@ class Signals:
                 pair.apart_since = now
                 self._suspend_at(pair, now)
             return True
+        if apart is None:
+            return True  # without both sides of both nobody can tell
         if pair.apart_since is None:
             return False
         if not pair.suspended:
             pair.apart_since = None
             return False
-        if apart is None:
-            return True
         if pair.near_since is None:
             pair.near_since = now
         if now - pair.near_since < self.terms.suspend_us:

@@ -296,6 +296,28 @@ def test_a_book_out_of_step_is_left_out_until_the_next_book(rig: Rig) -> None:
     assert events(rig.book(DEAR, [["102", "50"]], asks, 1.5)) == [("open", 1.5, None)]
 
 
+def test_of_quote_and_book_the_newer_one_by_the_exchanges_time_leads(rig: Rig) -> None:
+    rig.quote(CHEAP, "99", "100", 1)
+    rig.book(DEAR, [["100.1", "50"], ["100", "9"]], [["103", "50"]], 1)
+    assert events(rig.quote(DEAR, "102", "103", 1.1)) == [("open", 1.1, None)]
+    # A change that was made before the quote, and comes after it, does not take the quote's place.
+    assert rig.change(DEAR, [["100.1", "60"]], 1.2, timestamp=START + 1_050_000) == []
+    assert events(rig.change(DEAR, [["100.2", "60"]], 1.3)) == [("closed", 1.3, "spread")]
+    # Where the exchange gives a quote no time, only the order of receipt can tell.
+    received = {"timestamp": START + 1_310_000, "timestamp_source": "received"}
+    assert events(rig.quote(DEAR, "102", "103", 1.31, **received)) == [("open", 1.31, None)]
+    late = {"timestamp": START + 1_305_000, "last_sequence": 3}
+    assert events(rig.change(DEAR, [["100.3", "60"]], 1.32, **late)) == [("closed", 1.32, "spread")]
+
+
+def test_without_both_sides_nobody_can_tell_whether_it_is_the_same_coin(rig: Rig) -> None:
+    rig.quote(CHEAP, "99", "100", 1)
+    rig.quote(DEAR, "150", "151", 1.1)
+    assert rig.quote(DEAR, "150", None, 1.2) == []
+    assert rig.quote(DEAR, "102", None, 1.3) == []
+    assert events(rig.quote(DEAR, "102", "103", 1.4)) == [("open", 1.4, None)]
+
+
 def test_an_old_change_that_is_told_late_is_passed_over(rig: Rig) -> None:
     rig.quote(CHEAP, "99", "100", 1)
     assert len(rig.book(DEAR, [["102", "50"]], [["103", "50"]], 1.1)) == 1
