@@ -84,14 +84,15 @@ class BackfillCore:
     def take(self, gap: Gap, now: int) -> None:
         """Take a gap's state, from the normaliser or out of the log; one that is older than what is known is old news.
 
-        A gap that was closed here stays closed: when its finder tells its far side later, its state is told anew.
+        A gap that was closed here stays closed: when its finder tells its far side later, its state is told anew. (The
+        finder's clock is that of the frames it reads, which may be far behind ours: its news counts by what it says.)
         """
         known = self.states.get(gap.gap_id)
         if known is not None:
-            if (gap.received_at, gap.attempts) <= (known.received_at, known.attempts):
-                return
             if gap.source == "live" and known.source == "backfill":
                 self._learn(known, gap, now)
+                return
+            if (gap.received_at, gap.attempts) <= (known.received_at, known.attempts):
                 return
         self.states[gap.gap_id] = gap
         if gap.status in FINAL:
@@ -102,7 +103,8 @@ class BackfillCore:
     def _learn(self, known: Gap, told: Gap, now: int) -> None:
         """Put the bounds that the finder tells into our own state of the gap."""
         if told.status == "filled":
-            self._tell(told, "filled", now, evidence=told.evidence)
+            if known.status != "filled":
+                self._tell(told, "filled", now)
             return
         merged = msgspec.structs.replace(
             known,
@@ -110,6 +112,8 @@ class BackfillCore:
             before_timestamp=told.before_timestamp if known.before_timestamp is None else known.before_timestamp,
             lost_to=told.lost_to if known.lost_to is None else known.lost_to,
         )
+        if merged == known and told.received_at <= known.received_at:
+            return
         self._tell(merged, known.status, max(now, told.received_at))
         if known.status not in FINAL:
             self._open(self.states[known.gap_id], now)

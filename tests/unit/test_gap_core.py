@@ -193,6 +193,23 @@ def test_what_no_exchange_serves_is_lost_for_good_and_stays_so_when_its_bounds_b
     assert not world.calls
 
 
+def test_a_finder_that_is_far_behind_is_heard_by_what_it_says() -> None:
+    world = World()
+    book = BTC._replace(kind="book_change")
+    past = NOW - 3_600 * SECOND_US
+    first = gap(series=book, first_missing=5, before_timestamp=None, received_at=past, detection_time=past)
+    world.core.take(first, NOW)
+    settled = gap(series=book, first_missing=5, last_missing=9, received_at=past + 1, detection_time=past)
+    for _ in range(2):
+        world.core.take(settled, NOW + 1)
+        world.core.take(first, NOW + 2)
+    world.look()
+    assert [(event.status, event.last_missing) for event in world.events] == [("unavailable", None), ("unavailable", 9)]
+    reborn = World()
+    reborn.core.load([settled, *reversed(world.events), first], NOW + 9)
+    assert reborn.last() == world.last() and reborn.core.take_events() == []
+
+
 def test_what_is_older_than_its_table_keeps_is_not_asked_for() -> None:
     world = World()
     old = NOW - 8 * DAY_US
