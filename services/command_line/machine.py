@@ -16,7 +16,7 @@ import structlog
 from schemas import streams
 from schemas.errors import Broken, Busy
 from services.command_line.pipeline import Pipeline
-from services.command_line.processes import Supervised, free_port
+from services.command_line.processes import Ports, Supervised
 from services.command_line.settings import PipelineSettings
 from services.shared.runtime import provision
 from services.shared.runtime.bus import Bus, connect
@@ -51,15 +51,16 @@ class Machine:
         self.services = tuple(service for service in SERVICES if compares or service != ARBITRAGE)
         """The services that run: the arbitrage signal only where there is something to compare."""
         host = settings.host
-        ports = {
-            "nats": free_port(host, settings.nats_port, "TAPELINE_UP_NATS_PORT"),
-            "monitor": free_port(host, settings.nats_monitor_port, "TAPELINE_UP_NATS_MONITOR_PORT"),
-            "clickhouse": free_port(host, settings.clickhouse_port, "TAPELINE_UP_CLICKHOUSE_PORT"),
-            "simulator": free_port(host, settings.simulator_port, "TAPELINE_UP_SIMULATOR_PORT"),
-        }
-        base = settings.health_base_port
-        for number, service in enumerate((*SERVICES, "exchange-simulator")):
-            ports[service] = free_port(host, base + number if base else 0, "TAPELINE_UP_HEALTH_BASE_PORT")
+        with Ports(host) as chosen:
+            ports = {
+                "nats": chosen.take(settings.nats_port, "TAPELINE_UP_NATS_PORT"),
+                "monitor": chosen.take(settings.nats_monitor_port, "TAPELINE_UP_NATS_MONITOR_PORT"),
+                "clickhouse": chosen.take(settings.clickhouse_port, "TAPELINE_UP_CLICKHOUSE_PORT"),
+                "simulator": chosen.take(settings.simulator_port, "TAPELINE_UP_SIMULATOR_PORT"),
+            }
+            base = settings.health_base_port
+            for number, service in enumerate((*SERVICES, "exchange-simulator")):
+                ports[service] = chosen.take(base + number if base else 0, "TAPELINE_UP_HEALTH_BASE_PORT")
         self._ports = ports
         watched = (*self.services, "exchange-simulator") if self._simulated else self.services
         self.pipeline = Pipeline(

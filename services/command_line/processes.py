@@ -132,16 +132,34 @@ def _describe(status: int) -> str:
     return f"exit status {status}" if status >= 0 else signal.Signals(-status).name
 
 
-def free_port(host: str, wanted: int, setting: str) -> int:
-    """Return `wanted` if it can be opened, or a free port when it is 0. Raises Broken naming the setting to change."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+class Ports:
+    """Chooses ports for servers that are about to start: a context, all of whose ports stay taken until it ends.
+
+    A probe that is closed before the next one is opened may be given the same port twice.
+    """
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+        self._probes: list[socket.socket] = []
+
+    def __enter__(self) -> Ports:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for probe in self._probes:
+            probe.close()
+
+    def take(self, wanted: int, setting: str) -> int:
+        """Return `wanted` if it can be opened, or a free port when it is 0. Raises Broken naming the setting."""
+        probe = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self._probes.append(probe)
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((host, wanted))
+            probe.bind((self._host, wanted))
         except OSError as error:
             raise Broken(
-                f"port {wanted} on {host} cannot be opened ({error.strerror}); end what uses it, or set {setting} to "
-                "another port (0: any free one)"
+                f"port {wanted} on {self._host} cannot be opened ({error.strerror}); end what uses it, or set "
+                f"{setting} to another port (0: any free one)"
             ) from None
         port: int = probe.getsockname()[1]
         return port
