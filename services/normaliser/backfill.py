@@ -64,7 +64,7 @@ class BackfillLane:
             place = key // self.history.step_us
             if key not in wanted:
                 continue
-            if place in told:
+            if place in told or self._desk.came_late(record):
                 self._desk.counters.duplicates += 1
                 continue
             told.add(place)

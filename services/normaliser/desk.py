@@ -16,6 +16,9 @@ from services.shared.exchanges.history import interval_of
 LaneKey = tuple[str, str, str, str]
 """Exchange, market, symbol, channel."""
 
+Series = tuple[str, str, str, str, str | None]
+"""Exchange, market, symbol, kind, interval."""
+
 
 class Output(msgspec.Struct, frozen=True, gc=False):
     """One message ready to be published."""
@@ -96,8 +99,10 @@ class Desk:
 
         self.alarms: dict[str, list[tuple[int, LaneKey]]] = {}
         """Connection -> heap of (when, which lane): what is due when a frame of that connection is that late."""
-        self.refilled: dict[tuple[str, str, str, str, str | None], Callable[[records.Record], bool]] = {}
-        """Exchange, market, symbol, kind and interval -> whether a row of it was brought by the exchange's history."""
+        self.refilled: dict[Series, Callable[[records.Record], bool]] = {}
+        """Whether a row of it was brought by the exchange's history."""
+        self.late: dict[Series, Callable[[records.Record], bool]] = {}
+        """Whether a row of it came live after all, behind the gap that it had left; says so once."""
 
     def wake(self, connection: str, due: int, key: LaneKey) -> None:
         """Have a lane looked at when a frame of `connection` was received at `due` or later."""
@@ -105,11 +110,11 @@ class Desk:
 
     def was_refilled(self, record: records.Record) -> bool:
         """Whether a live row that comes late was brought by the exchange's history already."""
-        if not self.refilled:
-            return False
-        name = (record.exchange, record.market, record.symbol, record.KIND, interval_of(record))
-        has = self.refilled.get(name)
-        return has is not None and has(record)
+        return bool(self.refilled) and _has(self.refilled, record)
+
+    def came_late(self, record: records.Record) -> bool:
+        """Whether a row of the exchange's history came live after all, and is stored; says so once."""
+        return _has(self.late, record)
 
     def emit(self, record: records.Record) -> None:
         """Put a market record into the tray."""
@@ -128,3 +133,8 @@ class Desk:
         """Put a refused message into the tray."""
         self.counters.refused += 1
         self.tray.append(Output(subjects.dead(letter.service), records.encode(letter)))
+
+
+def _has(known: dict[Series, Callable[[records.Record], bool]], record: records.Record) -> bool:
+    has = known.get((record.exchange, record.market, record.symbol, record.KIND, interval_of(record)))
+    return has is not None and has(record)

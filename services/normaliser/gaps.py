@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from schemas import records
+from schemas.spans import Pair
 
 GapType = Literal["sequence", "disconnect", "dropped", "unsynced", "ring"]
 Status = Literal["open", "filled"]
@@ -40,6 +41,16 @@ class Hole(msgspec.Struct, kw_only=True):
     after: int | None = None
     last_sequence: int | None = None
     """The last number we have before the hole, where the kind is numbered without holes."""
+
+
+class Skip(msgspec.Struct):
+    """Numbers that were jumped over on a connection that goes on: they may still come, out of order."""
+
+    hole: Hole
+    before: int
+    """Upper bound of the gap, exclusive, the exchange's clock in microseconds."""
+    missing: tuple[Pair, ...]
+    """Runs of numbers that have not come."""
 
 
 def gap_of(

@@ -5,19 +5,34 @@ from __future__ import annotations
 import msgspec
 
 from schemas import records
+from schemas.spans import Spans
 from services.normaliser.desk import Desk
-from services.normaliser.gaps import Hole, gap_of
+from services.normaliser.gaps import Hole, Skip, gap_of
 from services.normaliser.lane import Lane, same
 from services.shared.exchanges.declaration import Channel, Numbering
 
+_MOST_SKIPS = 64
+"""Jumps that are remembered, the newest: what was jumped over longer ago comes no more."""
+_MOST_LATE = 4_096
+"""Runs of trades stored late that are remembered, the newest: gaps older than that are long closed."""
+
 
 class NumberedLane(Lane):
-    """Trades by number: one not above the last is old; where numbers have no holes a jump is a gap, known exactly."""
+    """Trades by number: where numbers have no holes a jump is a gap, known exactly.
+
+    One not above the last is old, unless it was jumped over: frames may come out of order. It is stored then, late, and
+    a gap of which all has come is told to be filled.
+    """
 
     def __init__(self, desk: Desk, exchange: str, market: str, symbol: str, channel: Channel) -> None:
         super().__init__(desk, exchange, market, symbol, channel)
         self._spans = channel.numbering is Numbering.SPANS
         self._rises = channel.numbering is Numbering.RISING
+        self.skips: list[Skip] = []
+        """Jumps over numbers that may still come, oldest first."""
+        self.late = Spans()
+        """Numbers of the trades that came late: the exchange's history must not bring them once more."""
+        desk.late[exchange, market, symbol, channel.kinds[0], None] = self._came_late
 
     def accept(self, record: records.Record) -> None:
         """Put the leader's next trade out, with the gap before it if numbers were skipped."""
@@ -26,7 +41,7 @@ class NumberedLane(Lane):
         number = record.sequence
         if number is not None and isinstance(last, records.Trade) and last.sequence is not None:
             if number <= last.sequence:
-                self.desk.counters.duplicates += 1
+                self._old(record, number)
                 return
             if self.holes:
                 self.settle(record.KIND, record)
@@ -55,16 +70,57 @@ class NumberedLane(Lane):
             after=last.timestamp - 1,
             last_sequence=last_number,
         )
-        place = self.place(record.KIND)
+        before = self._before(record, number)
+        self.skips.append(Skip(hole, record.timestamp + 1, ((last_number + 1, before),)))
+        del self.skips[:-_MOST_SKIPS]
         self.tell_gap(
             gap_of(
-                place,
+                self.place(record.KIND),
                 hole,
                 received_at=record.received_at,
                 before=record.timestamp + 1,
-                last_missing=self._before(record, number),
+                last_missing=before,
             )
         )
+
+    def _old(self, record: records.Trade, number: int) -> None:
+        """Take a trade that is not above the last one: stored if it was jumped over, else it is a repetition."""
+        for skip in self.skips:
+            missing = Spans(skip.missing)
+            if number not in missing:
+                continue
+            left = missing - Spans(((self._before(record, number) + 1, number),))
+            skip.missing = left.pairs
+            if self.desk.was_refilled(record):
+                break
+            self.late = Spans((self.late | Spans.of((number,))).pairs[-_MOST_LATE:])
+            self.desk.emit(record)
+            if not left:
+                self.skips.remove(skip)
+                self.tell_gap(
+                    gap_of(
+                        self.place(record.KIND),
+                        skip.hole,
+                        received_at=record.received_at,
+                        before=skip.before,
+                        status="filled",
+                        evidence=f"all came later, out of order; {number} was the last",
+                    )
+                )
+            return
+        self.desk.counters.duplicates += 1
+
+    def _came_late(self, record: records.Record) -> bool:
+        """Whether a trade came late. Asked once: one that goes missing from its table afterwards may be refilled."""
+        number = Spans.of((_number(record),))
+        came = bool(self.late & number)
+        self.late -= number
+        return came
+
+    def interrupted(self) -> None:
+        """Coverage begins anew after a hole: what was jumped over before comes no more."""
+        super().interrupted()
+        self.skips = []
 
     def begin_anew(self) -> None:
         """Whatever comes next follows nothing that was before: numbers may have begun anew too."""

@@ -10,15 +10,17 @@ from functools import lru_cache
 import msgspec
 
 from schemas import records
+from schemas.spans import Pair, Spans
 from services.normaliser.audit import Audit
 from services.normaliser.backfill import SavedBackfill
 from services.normaliser.book import Book, SavedBook
 from services.normaliser.book_lane import BookLane
 from services.normaliser.candle_lane import CandleLane
 from services.normaliser.clock_lane import ClockLane
-from services.normaliser.gaps import Hole
+from services.normaliser.gaps import Hole, Skip
 from services.normaliser.lane import Lane, Link
 from services.normaliser.merging_lane import MergingLane
+from services.normaliser.numbered_lanes import NumberedLane
 from services.normaliser.poll_lane import PollLane
 from services.normaliser.stream_book_lane import BookStart
 from services.normaliser.value_lane import Key, ValueLane
@@ -89,8 +91,13 @@ class SavedLane(msgspec.Struct):
     overlap: bool
     delisted: bool = False
     given_up: str = ""
+    presumed: list[str] = []
+    covered: int = 0
     whole: dict[str, bytes] = {}
     """Of a `MergingLane`."""
+    skips: list[Skip] = []
+    """Of a `NumberedLane`, as `late` is."""
+    late: tuple[Pair, ...] = ()
     books: SavedBookLane | None = None
     values: SavedValueLane | None = None
     candles: SavedCandleLane | None = None
@@ -208,7 +215,11 @@ def dump_lane(lane: Lane) -> SavedLane:
         overlap=lane.overlap,
         delisted=lane.delisted,
         given_up=lane.given_up,
+        presumed=sorted(lane.presumed),
+        covered=lane.covered,
         whole=dict(lane.whole) if isinstance(lane, MergingLane) else {},
+        skips=lane.skips if isinstance(lane, NumberedLane) else [],
+        late=lane.late.pairs if isinstance(lane, NumberedLane) else (),
         books=_dump_books(lane) if isinstance(lane, BookLane) else None,
         values=_dump_values(lane) if isinstance(lane, ValueLane) else None,
         candles=_dump_candles(lane) if isinstance(lane, CandleLane) else None,
@@ -229,8 +240,11 @@ def load_lane(lane: Lane, saved: SavedLane) -> None:
     lane.last = {kind: _record(kind, body) for kind, body in saved.last.items()}
     lane.overlap = saved.overlap
     lane.delisted, lane.given_up = saved.delisted, saved.given_up
+    lane.presumed, lane.covered = set(saved.presumed), saved.covered
     if isinstance(lane, MergingLane):
         lane.whole = saved.whole
+    if isinstance(lane, NumberedLane):
+        lane.skips, lane.late = saved.skips, Spans(saved.late)
     if isinstance(lane, BookLane) and saved.books is not None:
         _load_books(lane, saved.books)
     if isinstance(lane, ValueLane) and saved.values is not None:

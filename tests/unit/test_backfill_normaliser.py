@@ -56,7 +56,38 @@ def test_only_what_was_missing_comes_out_and_the_live_numbers_go_on(rig: Rig) ->
         (14, "backfill", "sell"),
     ]
     assert kinds(rig.trade(16, at=4)) == ["md.trade"], "no gap, nothing doubled"
-    assert rig.trade(13, at=5) == [], "an old live row stays old"
+    assert rig.trade(12, at=5) == [], "an old live row stays old"
+
+
+def test_a_live_trade_behind_its_successors_is_stored_and_its_gap_is_filled_with_the_last_of_them(rig: Rig) -> None:
+    rig.trade(10, at=1)
+    gap = rig.trade(13, at=2)[0]
+    assert (gap["first_missing"], gap["last_missing"], gap["status"]) == (11, 12, "open")
+    (late,) = rig.trade(12, at=3)
+    assert (late["_to"], late["sequence"], late["source"]) == ("md.trade", 12, "live")
+    assert rig.trade(12, at=4) == [], "once"
+    late, filled = rig.trade(11, at=5)
+    assert (late["_to"], late["sequence"]) == ("md.trade", 11)
+    assert (filled["gap_id"], filled["status"]) == (gap["gap_id"], "filled")
+    assert kinds(rig.trade(14, at=6)) == ["md.trade"]
+
+
+def test_a_trade_that_came_late_is_not_brought_again_by_its_history(rig: Rig) -> None:
+    rig.trade(10, at=1)
+    rig.trade(13, at=2)
+    rig.trade(12, at=3)
+    assert [row["sequence"] for row in past(rig, "trades_history", rows(11, 12), "11-12", at=4)] == [11]
+    assert rig.trade(11, at=5) == [], "the history was first"
+    again = past(rig, "trades_history", rows(12), "12", at=900, on="C")
+    assert [row["sequence"] for row in again] == [12], "it went missing from its table later"
+
+
+def test_what_was_jumped_over_before_a_hole_comes_no_more(rig: Rig) -> None:
+    rig.trade(10, at=1)
+    rig.trade(13, at=2)
+    rig.session("closed", at=3, reason="test")
+    rig.trade(20, at=9, on="C")
+    assert rig.trade(12, at=10, on="C") == []
 
 
 def test_a_frame_that_is_published_again_brings_nothing(rig: Rig) -> None:
