@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from services.shared.runtime import logs
@@ -17,6 +18,9 @@ from tests.nats_server import NatsServer, run_nats
 
 ROOT = Path(__file__).parent.parent
 
+# No test is judged by the time it takes: machines are noisy.
+hypothesis.settings.register_profile("tapeline", deadline=None)
+hypothesis.settings.load_profile("tapeline")
 
 RECORDINGS = Path(os.environ.get("TAPELINE_RECORDINGS", ROOT.parent / "shared" / "recordings"))
 

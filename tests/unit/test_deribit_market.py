@@ -54,7 +54,10 @@ ERROR = {"jsonrpc": "2.0", "id": 3, "error": {"code": -32602, "message": "Invali
         (json.dumps(ACK).encode(), Reply(1, None, ("ticker.BTC-PERPETUAL.100ms", "quote.X"))),
         (b'{"jsonrpc":"2.0","id":1,"result":[]}', Reply(1, "none of these channels exists")),
         (json.dumps(ERROR).encode(), Reply(3, '-32602: Invalid params {"param": "x"}')),
-        (b'{"error":{"code":10028,"message":"too_many_requests"}}', Notice("10028: too_many_requests", reconnect=False)),
+        (
+            b'{"error":{"code":10028,"message":"too_many_requests"}}',
+            Notice("10028: too_many_requests", reconnect=False),
+        ),
         (b'{"jsonrpc":"2.0","id":"heartbeat","result":"ok"}', Pong()),
         (b'{"jsonrpc":"2.0","id":"platform","result":["platform_state"]}', Pong()),
         (b'{"jsonrpc":"2.0","id":"test","result":{"version":"1.2.26"}}', Pong()),
