@@ -289,7 +289,7 @@ class PartitionCore:
                     if channel not in market.channels:
                         raise BadFrame(f"{market.exchange} {market.market} has no channel {channel!r}")
                     lane = self._lane(market, symbol, market.channels[channel])
-                    if self._raw_sequence > lane.seen and name not in lane.ended:
+                    if self._raw_sequence > lane.seen and (name not in lane.ended or name in lane.presumed):
                         lane.join(name, now)
         else:
             for key in sorted(self._lanes):
@@ -308,17 +308,16 @@ class PartitionCore:
                 book.begin_audit(now)
 
     def _tell(self, lane: Lane, event: raw.SessionEvent, name: str, now: int) -> None:
-        link = lane.links.get(name)
-        if link is None:
-            return
-        if event.event == "closed":
+        if event.event == "alive":
+            lane.alive(name, now)
+        elif event.event == "closed":
             lane.leave(name, now, f"connection {name} closed: {event.reason or 'no reason given'}")
-        elif event.event == "alive" and link is not lane.leader:
-            lane.look_at_leader(now)
         elif event.event == "unsubscribed" and lane.channel.name in event.channels.get(lane.symbol, ()):
             lane.leave(name, now, f"connection {name} gave it up: {event.reason or 'no reason given'}", meant=True)
-        elif event.event == "dropped" and lane.channel.name in event.channels.get(lane.symbol, ()):
-            lane.dropped(link, now, f"frames {event.first_number} to {event.last_number} found no room")
+        elif (
+            event.event == "dropped" and name in lane.links and lane.channel.name in event.channels.get(lane.symbol, ())
+        ):
+            lane.dropped(lane.links[name], now, f"frames {event.first_number} to {event.last_number} found no room")
 
     def _put_out(self, frame: RawFrame, event: raw.SessionEvent) -> None:
         """Put out the record of a session event, once: in the partition of the market as a whole."""

@@ -75,6 +75,10 @@ class Lane:
         """The instrument is traded no more: whatever does not come any more is not missing."""
         self.given_up = ""
         """The last connection that gave the lane up on purpose, with none to follow it; its last frames may come."""
+        self.presumed: set[str] = set()
+        """Of the ended ones those that said no farewell, and come back when they are heard of again."""
+        self.covered = 0
+        """When the lane last passed from one leader to another, our clock: no hole begins before that."""
 
     # -- frames ----------------------------------------------------------------------------------------------------
 
@@ -86,14 +90,25 @@ class Lane:
             last = self.ended.get(name)
             if last is not None and number <= last:
                 return None
-            if last is not None and (self.leader is not None or name == self.given_up):
+            if last is not None and not self._comes_back(name, frame.received_at):
                 self.ended[name] = number
-                return Link(name, frame.received_at, number)  # taken for gone too early: it leads no more
+                return Link(name, frame.received_at, number)  # the last of what it had to say
             link = self.join(name, frame.received_at)
         elif number <= link.number:
             return None
         link.number = number
         return link
+
+    def _comes_back(self, name: str, now: int) -> bool:
+        """Whether an ended connection that says something feeds the lane once more.
+
+        One that was taken for gone does (its collector was paused, or late), unless what it says is older than the
+        leader is: then it is the late rest of one that is gone indeed.
+        """
+        leader = self.leader
+        if leader is None:
+            return name != self.given_up
+        return name in self.presumed and now >= leader.since
 
     def keep(self, link: Link, found: Sequence[records.Record], received_at: int) -> None:
         """Keep the records of a connection that does not lead aside.
@@ -146,7 +161,8 @@ class Lane:
         leader, most = self.leader, self.desk.options.hold_events
         link.thin_at = 2 * len(link.aside) + _THIN_AT
         if len(link.aside) > most and leader is not None:
-            self.leave(leader.name, self._heard(leader), f"connection {leader.name} tells less than {link.name}")
+            self._end(leader.name, self._heard(leader), f"connection {leader.name} tells less than {link.name}")
+            self.presumed.add(leader.name)
 
     def untold(self, link: Link) -> list[records.Record]:
         """Return what a connection has aside that the leader has not told."""
@@ -167,7 +183,9 @@ class Lane:
         """Let a connection cover the lane from `since` on, our clock."""
         link = self.links.get(name)
         if link is None:
+            self._presume(since)
             link = self.links[name] = Link(name, since, self.ended.pop(name, 0))
+            self.presumed.discard(name)
             self.given_up = ""
         if self.leader is None:
             if self.down_since is not None:
@@ -181,16 +199,24 @@ class Lane:
 
     def leave(self, name: str, ended_at: int, why: str, *, meant: bool = False) -> None:
         """End a connection at `ended_at`, our clock; `meant` when the lane was given up on purpose."""
-        link = self.links.pop(name, None)
-        if link is None:
-            return
+        if name in self.links:
+            self._end(name, ended_at, why, meant=meant)
+        if name in self.ended:
+            self.presumed.discard(name)
+            self.forget(name)
+
+    def _end(self, name: str, ended_at: int, why: str, *, meant: bool = False) -> None:
+        link = self.links.pop(name)
         self.ended[name] = link.number
         while len(self.ended) > _REMEMBERED:
-            del self.ended[next(iter(self.ended))]
+            oldest = next(iter(self.ended))
+            del self.ended[oldest]
+            self.presumed.discard(oldest)
+            self.forget(oldest)
         if link is not self.leader:
             return
-        alive_until = self._heard(link)
-        heir = min(self.links.values(), key=lambda other: (other.since, other.name), default=None)
+        alive_until = max(self._heard(link), self.covered)
+        heir = self._heir(ended_at)
         if heir is None:
             self.resting()
             self.leader = None
@@ -200,6 +226,7 @@ class Lane:
             else:
                 self.down_since, self.down_why = alive_until, why
             return
+        self.covered = alive_until
         if heir.since <= ended_at:
             self.overlap = True
         else:
@@ -209,6 +236,35 @@ class Lane:
         aside, heir.aside = self.inherited(heir), []
         for record in aside:
             self.accept(record)
+
+    def _heir(self, now: int) -> Link | None:
+        """Return who leads next: the longest-standing of those that live, or the one heard of last if none does."""
+        links = self.links.values()
+        latest = max((self._heard(link) for link in links), default=0)
+        living = max(latest, now) - self.desk.options.dead_after_us
+        alive = [link for link in links if self._heard(link) >= living]
+        if alive:
+            return min(alive, key=lambda link: (link.since, link.name))
+        return max(links, key=lambda link: (self._heard(link), link.name), default=None)
+
+    def _presume(self, now: int) -> None:
+        """Take those in the leader's shadow for gone that are unheard of at `now`: killed collectors add up."""
+        gone = [link for link in self.links.values() if now - self._heard(link) > self.desk.options.dead_after_us]
+        for link in gone:
+            if link is not self.leader:
+                self._end(link.name, now, "")
+                self.presumed.add(link.name)
+
+    def alive(self, name: str, now: int) -> None:
+        """A connection lives at `now`: one that was taken for gone comes back, and the leader had better live too."""
+        link = self.links.get(name)
+        if link is None and name in self.presumed and self._comes_back(name, now):
+            link = self.join(name, now)
+        if link is not None and link is not self.leader:
+            self.look_at_leader(now)
+
+    def forget(self, name: str) -> None:
+        """An ended connection does not come back."""
 
     def _lead(self, link: Link) -> None:
         self.leader = link
@@ -241,7 +297,7 @@ class Lane:
     def lose(self, why: str) -> None:
         """Frames of RAW were discarded before they were read: whoever fed the lane, we do not know what it said."""
         if self.leader is not None:
-            alive_until = self._heard(self.leader)
+            alive_until = max(self._heard(self.leader), self.covered)
             self.open_holes("ring", why, alive_until, None, detected=alive_until)
             self.interrupted()
         for link in self.links.values():
@@ -253,7 +309,9 @@ class Lane:
         """Take a leader for gone that is unheard of while others are heard (a killed collector says no farewell)."""
         leader = self.leader
         if leader is not None and now - self._heard(leader) > self.desk.options.dead_after_us:
-            self.leave(leader.name, self._heard(leader), f"connection {leader.name} fell silent without a farewell")
+            why = f"connection {leader.name} fell silent without a farewell"
+            self._end(leader.name, max(self._heard(leader), self.covered), why)
+            self.presumed.add(leader.name)
 
     def _heard(self, link: Link) -> int:
         return max(self.desk.heard.get(link.name, link.since), self.heard.get(link.name, link.since))

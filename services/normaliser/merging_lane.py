@@ -36,9 +36,8 @@ class MergingLane(Lane):
         if last is None or self.holes or self.overlap or not _unchanged(record, last):
             super().accept(record)
 
-    def leave(self, name: str, ended_at: int, why: str, *, meant: bool = False) -> None:
-        """End a connection."""
-        super().leave(name, ended_at, why, meant=meant)
+    def forget(self, name: str) -> None:
+        """An ended connection does not come back."""
         self.whole.pop(name, None)
 
     def lose(self, why: str) -> None:

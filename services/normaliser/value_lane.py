@@ -73,9 +73,8 @@ class ValueLane(Lane):
         """Return what a new leader has aside that was not told."""
         return self.untold(heir)
 
-    def leave(self, name: str, ended_at: int, why: str, *, meant: bool = False) -> None:
-        """End a connection."""
-        super().leave(name, ended_at, why, meant=meant)
+    def forget(self, name: str) -> None:
+        """An ended connection does not come back."""
         self.counts.pop(name, None)
 
     def lose(self, why: str) -> None:
