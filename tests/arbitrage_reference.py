@@ -79,7 +79,9 @@ class Known:
         return [(price / unit, quantity * unit) for price, quantity in levels]
 
     def _quote_leads(self) -> bool:
-        return self.quote is not None and (not self.book or self.quote["timestamp"] >= self.book_told)
+        if self.quote is None:
+            return False
+        return not (self.book and self.bids and self.asks) or self.quote["timestamp"] >= self.book_told
 
     def told(self) -> int:
         """When what leads was true."""

@@ -2,7 +2,8 @@
 
 A quote and a book tell of the same market on two roads. Whichever is newer leads: by the exchange's time, or by ours
 where one of them has none. While the quote leads, its prices are the best ones, and the book's levels behind them
-stand; while the book leads, the quote is passed over. An instrument that shows no book at all offers what its quote
+stand; while the book leads, the quote is passed over. A book of which one side is not known, since the price has left
+the levels that were told, does not lead over a quote. An instrument that shows no book at all offers what its quote
 holds. One whose book is out of step offers nothing until a book that is in step has come.
 """
 
@@ -187,7 +188,9 @@ class Leg:
         self.crossed = False
         self.bid, self.ask = NO_BID, NO_ASK
         quote, state = self._quote, self.book_state
-        self.quote_leads = quote is not None and (state != IN_STEP or not _newer(self._book_times, self._quote_times))
+        bids, asks = self.book.bids.keys, self.book.asks.keys
+        book_leads = state == IN_STEP and bool(bids) and bool(asks) and _newer(self._book_times, self._quote_times)
+        self.quote_leads = quote is not None and not book_leads
         if state == OUT_OF_STEP or (state == UNSEEN and quote is None):
             times = self._book_times
         elif self.quote_leads:
@@ -195,7 +198,6 @@ class Leg:
             self.bid, _, self.ask, _ = quote
             times = self._quote_times
         else:
-            bids, asks = self.book.bids.keys, self.book.asks.keys
             if bids:
                 self.bid = -bids[0]
             if asks:

@@ -310,6 +310,15 @@ def test_of_quote_and_book_the_newer_one_by_the_exchanges_time_leads(rig: Rig) -
     assert events(rig.change(DEAR, [["100.3", "60"]], 1.32, **late)) == [("closed", 1.32, "spread")]
 
 
+def test_a_book_that_lost_a_side_does_not_lead_over_a_quote(rig: Rig) -> None:
+    rig.quote(DEAR, "99.9", "100.1", 1)
+    rig.book(CHEAP, [["99.9", "9"]], [["100.1", "9"]], 1)
+    # The price leaves the levels that were told: what there is to buy is known, the best bid only by the quote.
+    assert events(rig.quote(CHEAP, "97", "97.1", 1.1)) == [("open", 1.1, None)]
+    assert rig.change(CHEAP, [["99.9", "0"], ["97", "9"]], 1.2, asks=[["97.1", "9"]]) == []
+    assert len(rig.core.signals.open) == 1
+
+
 def test_without_both_sides_nobody_can_tell_whether_it_is_the_same_coin(rig: Rig) -> None:
     rig.quote(CHEAP, "99", "100", 1)
     rig.quote(DEAR, "150", "151", 1.1)
