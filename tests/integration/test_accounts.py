@@ -89,7 +89,7 @@ async def test_a_user_hears_its_own_inbox_and_what_it_answers(admin: Bus, secure
     asked = {
         "collector": {subjects.resync_filter("binance", "spot"), subjects.budget("okx"), subjects.budget_keeper("okx")},
         "gap-backfill": {subjects.backfill()},
-        BOT: set(accounts.HEARD_BY_BOTS),
+        BOT: {"md.>", "signal.>"},
     }
     every = {*streams.RAW.subjects, *streams.MD.subjects, "control.>", "_INBOX.>", "$JS.>", "$KV.>", ">"}
     async with client_of(secured, user) as stranger:
