@@ -18,7 +18,14 @@ from services.shared.exchanges.registry import MARKETS
 
 START = 1_790_000_000_000_000 // (1_440 * MINUTE_US) * (1_440 * MINUTE_US)
 NOW = START + 3 * 1_440 * MINUTE_US
-NAMES = {"binance": "BTCUSDT", "bybit": "BTCUSDT", "okx": "BTC-USDT-SWAP", "deribit": "BTC-PERPETUAL"}
+NAMES = {
+    "gateio": "BTC_USDT",
+    "mexc": "BTCUSDT",
+    "binance": "BTCUSDT",
+    "bybit": "BTCUSDT",
+    "okx": "BTC-USDT-SWAP",
+    "deribit": "BTC-PERPETUAL",
+}
 
 
 def listing(exchange: str, market: str, contract_size: str | None = None) -> Listing:
@@ -45,8 +52,10 @@ def listing(exchange: str, market: str, contract_size: str | None = None) -> Lis
     )
 
 
-def rows(exchange: str, kind: str, interval: str | None, body: Any, contract_size: str | None = None) -> list[Any]:
-    history = history_of(exchange, "perp", kind, interval)
+def rows(
+    exchange: str, kind: str, interval: str | None, body: Any, contract_size: str | None = None, market: str = "perp"
+) -> list[Any]:
+    history = history_of(exchange, market, kind, interval)
     assert history is not None
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     fields: dict[str, Any] = {
@@ -57,9 +66,9 @@ def rows(exchange: str, kind: str, interval: str | None, body: Any, contract_siz
         "number": 1,
     }
     frame = RawFrame(
-        exchange=exchange, market="perp", received_at=NOW, origin="backfill", body=raw, requested_at=NOW - 5, **fields
+        exchange=exchange, market=market, received_at=NOW, origin="backfill", body=raw, requested_at=NOW - 5, **fields
     )
-    found = history.parse(frame, listing(exchange, "perp", contract_size))
+    found = history.parse(frame, listing(exchange, market, contract_size))
     assert all(row.source == "backfill" and row.received_at == NOW for row in found)  # type: ignore[union-attr]
     return list(found)
 
@@ -139,6 +148,26 @@ def test_bybit_candles() -> None:
         rows("bybit", "candle", "5m", {"retCode": 10001, "retMsg": "params error", "result": {}, "time": 1})
 
 
+def test_gateio_candles_of_contracts_in_base_currency_and_settled_funding() -> None:
+    bar = {"t": START // 1_000_000, "o": "1", "h": "3", "l": "0.5", "c": "2", "v": 300, "sum": "6.5"}
+    (candle,) = rows("gateio", "candle", "1m", [bar], "0.01")
+    assert plain(candle, *CANDLE) == (START, "1m", "1", "3", "0.5", "2", "3.00", "6.5")
+    funding = rows("gateio", "funding_rate", "settled", [{"t": START // 1_000_000, "r": "-0.0001"}], "0.01")
+    assert [plain(one, "timestamp", "rate", "rate_kind") for one in funding] == [(START, "-0.0001", "settled")]
+
+
+@pytest.mark.parametrize(
+    ("exchange", "row"),
+    [
+        ("gateio", [str(START // 1_000_000), "20", "2", "3", "0.5", "1", "10", "true"]),
+        ("mexc", [START // 1000, "1", "3", "0.5", "2", "10", START // 1000 + 60_000, "20"]),
+    ],
+)
+def test_spot_candles_whose_columns_stand_in_another_order(exchange: str, row: list[Any]) -> None:
+    (candle,) = rows(exchange, "candle", "1m", [row], market="spot")
+    assert plain(candle, *CANDLE) == (START, "1m", "1", "3", "0.5", "2", "10", "20")
+
+
 @pytest.mark.parametrize(
     ("exchange", "kind", "interval", "first", "last", "path"),
     [
@@ -158,6 +187,11 @@ def test_bybit_candles() -> None:
             *("bybit", "candle", "1d", START, START + 2 * 1_440 * MINUTE_US),
             f"/v5/market/kline?category=linear&symbol=S&interval=D&start={START // 1000}"
             f"&end={START // 1000 + 172_800_000}&limit=3",
+        ),
+        (
+            *("gateio", "candle", "1m", START, START + 2 * MINUTE_US),
+            f"/api/v4/futures/usdt/candlesticks?contract=S&interval=1m&from={START // 1_000_000}"
+            f"&to={START // 1_000_000 + 120}",
         ),
         (
             *("deribit", "trade", None, 5, 7),

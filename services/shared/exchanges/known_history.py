@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from services.shared.exchanges.binance_history import BINANCE_HISTORY
 from services.shared.exchanges.bybit_history import BYBIT_HISTORY
 from services.shared.exchanges.deribit_history import DERIBIT_HISTORY
+from services.shared.exchanges.gateio_history import GATEIO_HISTORY
 from services.shared.exchanges.history import History
+from services.shared.exchanges.mexc_history import MEXC_HISTORY
 from services.shared.exchanges.okx_history import OKX_HISTORY
 
 HISTORIES: Mapping[tuple[str, str], Mapping[str, History]] = {
     market: {history.name: history for history in found}
-    for market, found in {**BINANCE_HISTORY, **BYBIT_HISTORY, **DERIBIT_HISTORY, **OKX_HISTORY}.items()
+    for exchange in (BINANCE_HISTORY, BYBIT_HISTORY, DERIBIT_HISTORY, GATEIO_HISTORY, MEXC_HISTORY, OKX_HISTORY)
+    for market, found in exchange.items()
 }
 """Exchange and market -> what is served, by the channel of its answers."""
 
