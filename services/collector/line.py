@@ -102,8 +102,10 @@ class Line:
     async def run(self) -> str:
         """Open, subscribe, read until the end; return the reason. Raises Busy when it cannot be opened."""
         self.state = "opening"
-        socket = await open_socket(self.url, self.wiring.settings.open_timeout_s, self.wiring.market.headers)
-        link, market = self.link, self.wiring.market
+        settings, link, market = self.wiring.settings, self.link, self.wiring.market
+        socket = await open_socket(
+            self.url, settings.open_timeout_s, market.headers, settings.compression, settings.exchange_ca_file
+        )
         metrics.CONNECTIONS_OPENED.labels(market.exchange, market.market).inc()
         link.opened(now_us())
         self.state = "subscribing"

@@ -90,7 +90,7 @@ class Collector:
             if spool.messages:
                 context.log.info("spool_found", frames=spool.frames, bytes=spool.bytes)
             publisher = Publisher(self._outbox, spool, self._wake, settings.gather_s)
-            async with Http(settings.request_timeout_s) as http:
+            async with Http(settings.request_timeout_s, settings.exchange_ca_file) as http:
                 connects: dict[str, Pace] = {}
                 rooms: dict[str, Room] = {}
                 for market in self._picked:

@@ -79,6 +79,9 @@ class CollectorSettings(Settings):
         300.0, gt=0, description="Seconds without data, though pings are answered, until a connection is replaced."
     )
     dead_after_s: float = Field(10.0, gt=0, description="Seconds without any sign of life until a reconnect.")
+    compression: bool = Field(
+        True, description="Whether exchanges are offered to compress what they send (WebSocket's permessage-deflate)."
+    )
     open_timeout_s: float = Field(10.0, gt=0, description="Seconds within which a connection must open.")
     ack_timeout_s: float = Field(10.0, gt=0, description="Seconds within which a subscription must be confirmed.")
     backoff_base_s: float = Field(0.5, gt=0, description="First wait before a reconnect; doubles with each failure.")

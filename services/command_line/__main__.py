@@ -341,6 +341,9 @@ def precheck(
         list[str] | None,
         typer.Option(help="Another address, such as binance.perp=ws://host/path or binance.perp=http://host/path."),
     ] = None,
+    ca: Annotated[
+        Path | None, typer.Option(help="PEM file of a certificate authority; default: TAPELINE_EXCHANGE_CA_FILE.")
+    ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="As a JSON array.")] = False,
 ) -> None:
     """Ask the exchanges for one frame of every channel and one answer of every endpoint, and say whether it is read.
@@ -356,7 +359,8 @@ def precheck(
         if not equals or "://" not in address:
             raise SettingsError(f"--url is {given!r}; allowed is <exchange>.<market>=<address>")
         (ws_urls if address.startswith("ws") else rest_urls)[market] = address
-    found = uvloop.run(first_contact.precheck(_names(exchanges) or (), ws_urls, rest_urls, wait))
+    ca_file = Settings.load(exchange_ca_file=ca).exchange_ca_file
+    found = uvloop.run(first_contact.precheck(_names(exchanges) or (), ws_urls, rest_urls, wait, ca_file))
     if json_output:
         sys.stdout.buffer.write(first_contact.as_json(found))
     else:

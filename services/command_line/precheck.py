@@ -9,6 +9,7 @@ import asyncio
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import quote
 
 import msgspec
@@ -60,6 +61,7 @@ class Check:
     ws_url: str
     rest_url: str
     wait_s: float
+    ca_file: Path | None
     listing: Listing = field(default_factory=Listing)
     symbol: str = subjects.ALL
     findings: list[Finding] = field(default_factory=list)
@@ -188,7 +190,7 @@ class Check:
         refused: dict[str, str] = {}
         url = self.ws_url.rstrip("/") + self.market.routes[route]
         try:
-            socket = await open_socket(url, OPEN_WITHIN_S, self.market.headers)
+            socket = await open_socket(url, OPEN_WITHIN_S, self.market.headers, compression=True, ca_file=self.ca_file)
         except (Busy, Broken) as error:
             for channel in streams.values():
                 self.add("WebSocket", channel.name, f"{url}: {error}", ok=False)
@@ -259,7 +261,11 @@ def _start(body: bytes) -> str:
 
 
 async def precheck(
-    exchanges: Sequence[str], ws_urls: Mapping[str, str], rest_urls: Mapping[str, str], wait_s: float
+    exchanges: Sequence[str],
+    ws_urls: Mapping[str, str],
+    rest_urls: Mapping[str, str],
+    wait_s: float,
+    ca_file: Path | None = None,
 ) -> list[Finding]:
     """Examine every market of the exchanges (none named: of all). Raises Broken for a name that does not exist."""
     known = sorted({exchange for exchange, _ in MARKETS})
@@ -272,11 +278,12 @@ async def precheck(
             ws_urls.get(f"{exchange}.{name}", market.ws_url),
             rest_urls.get(f"{exchange}.{name}", market.rest_url),
             wait_s,
+            ca_file,
         )
         for (exchange, name), market in MARKETS.items()
         if (not exchanges or exchange in exchanges) and market.starter
     ]
-    async with Http(ANSWER_WITHIN_S) as http:
+    async with Http(ANSWER_WITHIN_S, ca_file) as http:
         await asyncio.gather(*(check.run(http) for check in checks))
     return [finding for check in checks for finding in check.findings]
 

@@ -18,7 +18,10 @@ async def serve(settings: GapBackfillSettings, context: Context) -> None:
     """Fill gaps until told to stop."""
     bus = await connect(settings, "gap-backfill", context.log, context.stop)
     try:
-        async with Warehouse.of(settings) as warehouse, Http(settings.request_timeout_s) as http:
+        async with (
+            Warehouse.of(settings) as warehouse,
+            Http(settings.request_timeout_s, settings.exchange_ca_file) as http,
+        ):
             runner = Runner(settings, bus, Stock(warehouse), http, context.log, context.stop)
 
             def status() -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -11,6 +12,7 @@ from yarl import URL
 
 from schemas.errors import Busy
 from services.shared.runtime.clock import now_us
+from services.shared.runtime.trust import client_context
 
 
 class Answer(NamedTuple):
@@ -24,15 +26,20 @@ class Answer(NamedTuple):
 
 
 class Http:
-    """A pool of connections. Use as an async context manager."""
+    """A pool of connections. Use as an async context manager; `ca_file` as in `trust.client_context`."""
 
-    def __init__(self, timeout_s: float) -> None:
+    def __init__(self, timeout_s: float, ca_file: Path | None = None) -> None:
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._ca_file = ca_file
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         """Open the pool."""
-        self._session = aiohttp.ClientSession(timeout=self._timeout, headers={"User-Agent": "tapeline"})
+        self._session = aiohttp.ClientSession(
+            timeout=self._timeout,
+            headers={"User-Agent": "tapeline"},
+            connector=aiohttp.TCPConnector(ssl=client_context(self._ca_file) if self._ca_file else True),
+        )
         return self
 
     async def __aexit__(

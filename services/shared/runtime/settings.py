@@ -24,6 +24,7 @@ from pydantic_settings import (
 )
 
 from schemas.errors import SettingsError
+from services.shared.runtime.trust import client_context
 
 ENV_PREFIX = "TAPELINE_"
 CONFIG_VARIABLE = "TAPELINE_CONFIG"
@@ -42,6 +43,12 @@ def _no_credentials(value: str, info: ValidationInfo) -> str:
             f"{ENV_PREFIX}{server}_URL holds a user or a password, which would be shown in logs; set "
             f"{ENV_PREFIX}{server}_USER and {ENV_PREFIX}{server}_PASSWORD instead"
         )
+    return value
+
+
+def _certificates(value: Path | None) -> Path | None:
+    if value is not None:
+        client_context(value)
     return value
 
 
@@ -67,6 +74,9 @@ class Settings(BaseSettings):
     clickhouse_url: Address = Field("http://127.0.0.1:8123", description="ClickHouse's HTTP interface.")
     clickhouse_user: str = Field("default", description="ClickHouse user.")
     clickhouse_password: SecretStr = Field(SecretStr(""), description="ClickHouse password; from the environment only.")
+    exchange_ca_file: Annotated[Path | None, AfterValidator(_certificates)] = Field(
+        None, description="PEM file of a certificate authority that exchanges are believed by, besides the system's."
+    )
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="Log lines as JSON, or for a person; auto: console when a person watches."
     )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
 from schemas.errors import Broken, Busy
+from services.shared.runtime.trust import client_context
 
 MAX_FRAME_BYTES = 16 * 1024**2
 _QUEUE_FRAMES = (8_192, 2_048)
@@ -64,12 +66,20 @@ class Socket:
 
 
 async def open_socket(
-    url: str, timeout_s: float, headers: Mapping[str, str] | None = None, compression: bool = False
+    url: str,
+    timeout_s: float,
+    headers: Mapping[str, str] | None = None,
+    compression: bool = False,
+    ca_file: Path | None = None,
 ) -> Socket:
-    """Open a connection. Raises Busy when it cannot be opened now, Broken when the address can never be."""
+    """Open a connection; with `compression`, permessage-deflate is offered. `ca_file` as in `trust.client_context`.
+
+    Raises Busy when it cannot be opened now, Broken when the address can never be.
+    """
     try:
         connection = await connect(
             url,
+            ssl=client_context(ca_file) if url.startswith("wss:") else None,
             proxy=None,  # whoever needs one points the address at it
             compression="deflate" if compression else None,
             open_timeout=timeout_s,
