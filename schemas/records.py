@@ -92,7 +92,11 @@ class OrderBook(Sequenced, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
 
 
 class BookChange(Sequenced, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """One book change as sent: absolute quantities, 0 removes. `in_step` is false before a sync."""
+    """One book change as sent: absolute quantities, 0 removes. `in_step` is false before a sync.
+
+    `overlaps` marks the first one of another connection that took over within the last one's sequence numbers: it says
+    once more what was said up to there. Two connections cut the same updates at different places.
+    """
 
     KIND: ClassVar[str] = "book_change"
 
@@ -103,6 +107,7 @@ class BookChange(Sequenced, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     in_step: bool
     previous_sequence: int | None = None
     sent_at: Micros | None = None
+    overlaps: bool = False
 
 
 class Quote(Sequenced, frozen=True, kw_only=True, omit_defaults=True, gc=False):

@@ -14,7 +14,8 @@ CREATE TABLE IF NOT EXISTS tapeline.book_deltas
     asks              Array(Array(Decimal(38, 18))) CODEC(ZSTD(1)),
     in_step           Bool CODEC(ZSTD(1)),
     previous_sequence Nullable(Int64) CODEC(Delta, ZSTD(1)),
-    sent_at           Nullable(DateTime64(6, 'UTC')) CODEC(Delta, ZSTD(1))
+    sent_at           Nullable(DateTime64(6, 'UTC')) CODEC(Delta, ZSTD(1)),
+    overlaps          Bool CODEC(ZSTD(1))
 )
 ENGINE = MergeTree
 PARTITION BY toDate(timestamp)

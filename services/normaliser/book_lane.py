@@ -49,11 +49,11 @@ class BookLane(Lane):
     def accept(self, record: records.Record) -> None:
         """Take the leader's next change."""
         assert isinstance(record, records.BookChange)
-        tail = self.tail
+        tail, taking_over = self.tail, self.overlap
         if tail is not None:
             verdict = (
                 self._take_over(tail, record)
-                if self.overlap
+                if taking_over
                 else self._following(
                     tail.last_sequence, record.first_sequence, record.last_sequence, record.previous_sequence
                 )
@@ -63,6 +63,8 @@ class BookLane(Lane):
                 return
             if verdict is BROKEN:
                 self._broken(tail, record)
+            elif taking_over and _before(record) < tail.last_sequence:
+                record = msgspec.structs.replace(record, overlaps=True)
         if self.holes:
             self._settle(record)
         self.tail = record

@@ -27,7 +27,7 @@ KINDS = (
 )
 """The kinds of record that streams tell of."""
 
-_RECEIVERS = frozenset({"timestamp_source", "received_at", "source", "in_step", "stream_sequence"})
+_RECEIVERS = frozenset({"timestamp_source", "received_at", "source", "in_step", "overlaps", "stream_sequence"})
 """Fields that whoever receives fills in."""
 
 
