@@ -139,7 +139,7 @@ class Signals:
             self.tell(opportunity.tell("open", now))
             self._set_alarms(route, opportunity)
         elif best is None:
-            self._close(route, now, "spread")
+            self._close(route, now, "spread" if found else "depth")
         else:
             opportunity.take(found, best, now, self.sequence)
             if opportunity.changed and opportunity.update_due is None:

@@ -142,6 +142,7 @@ async def test_what_is_told_live_is_told_once_survives_a_kill_and_is_told_again_
     assert part_of_it.equal and 0 < part_of_it.same < whole.same
     await backtested(bench, live, end)
     await reported(bench, live)
+    await asked_by_the_notebook(bench, len({record["opportunity_id"] for record in live}))
     await refused(bench, end)
 
 
@@ -194,6 +195,16 @@ async def reported(bench: Bench, live: list[dict[str, Any]]) -> None:
     assert data["profit_by_delay"][0]["profit"] == pytest.approx(sum(float(record["net"]) for record in opened))
     assert page.count("<svg") == 5
     assert "<script" not in page and "href=" not in page and "src=" not in page
+
+
+async def asked_by_the_notebook(bench: Bench, opportunities: int) -> None:
+    """The notebook's questions have answers."""
+    cells = json.loads((REPOSITORY / "notebooks" / "arbitrage.ipynb").read_bytes())["cells"]
+    questions = [part for cell in cells for part in "".join(cell["source"]).split('"""')[1::2]]
+    long_ago = [question.replace("now() - INTERVAL 1 DAY", "toDateTime(0)") for question in questions]
+    counts = [int(await bench.warehouse.query(f"SELECT count() FROM ({question.strip()})")) for question in long_ago]
+    assert counts[0] == opportunities
+    assert counts[1] > 0 and len(counts) == 2
 
 
 async def tapeline(bench: Bench, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -344,6 +344,11 @@ def test_what_lies_behind_a_snapshot_is_not_known(rig: Rig) -> None:
     assert [len(route.opportunity.offers) for route in rig.core.signals.open.values() if route.opportunity] == [1]
 
 
+def test_one_that_no_known_levels_fill_any_more_ends_for_its_depth(rig: Rig) -> None:
+    rig.opened()
+    assert events(rig.quote(CHEAP, "99", "100", 1.5, ask_quantity="0.5")) == [("closed", 1.5, "depth")]
+
+
 def test_spreads_are_told_once_a_second_as_they_stood_at_its_end(rig: Rig) -> None:
     rig.quote(CHEAP, "99", "100", 1)
     rig.quote(DEAR, "99.5", "100.5", 1.1)
