@@ -1,6 +1,7 @@
 # The embedded engine in the place of a ClickHouse server, for a machine that cannot pull its image:
 #
-#   docker build -f deploy/embedded-clickhouse.Dockerfile -t clickhouse/clickhouse-server:26.9 .
+#   docker build -f deploy/Dockerfile -t tapeline:local . && \
+#     docker build -f deploy/embedded-clickhouse.Dockerfile -t clickhouse/clickhouse-server:26.9 .
 #
 # It has the same users under the same variables, keeps its data in the same folder and speaks the same HTTP interface.
 # What it cannot do is in services/embedded_clickhouse/README.md.
@@ -9,6 +10,8 @@ ARG TAPELINE_IMAGE=tapeline:local
 
 FROM ${TAPELINE_IMAGE}
 USER root
+COPY constraints.txt /tmp/
+RUN /opt/tapeline/bin/pip install --quiet --no-cache-dir -c /tmp/constraints.txt chdb
 RUN mkdir -p /var/lib/clickhouse && chown tapeline /var/lib/clickhouse
 USER tapeline
 ENV TAPELINE_DATA_DIR=/var/lib/clickhouse \
