@@ -187,6 +187,8 @@ class Market:
 
     def last_update_id(self, step: int) -> int:
         """Return the last book update id of a step: contiguous, or of the exchange's running counter."""
+        if self.listing.counting.single_book_ids:
+            return step
         if self.shape.running_ids:
             return _RUNNING_IDS_FROM + (self.step_time(step) - EPOCH_US) // _US_PER_RUNNING_ID
         number, index = divmod(step, self.shape.steps)

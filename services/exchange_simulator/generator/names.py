@@ -55,6 +55,8 @@ class Counting:
     running_book_ids: bool = False
     """Book ids are stretches of one running counter, with holes between changes; else each change begins where the one
     before ended."""
+    single_book_ids: bool = False
+    """Each book change has one id, one above that of the change before; else it may have several."""
     hidden_trade_ids: int = 0
     """Trade ids a block of time uses up that the public never sees."""
 
