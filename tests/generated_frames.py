@@ -1,4 +1,7 @@
-"""Hears a generated market as collector and normaliser do, in virtual time: its own messages, its own parsers."""
+"""Hears a generated market as collector and normaliser do, in virtual time: its own messages, its own parsers.
+
+Where frames tell only what has changed, each is read as the whole that they make, and what is not new is left out.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +34,13 @@ class Heard:
     frames: dict[str, list[bytes]] = field(default_factory=lambda: defaultdict(list))
     records: dict[str, list[Record]] = field(default_factory=lambda: defaultdict(list))
     books: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
+
+    def is_news(self, item: Any) -> bool:
+        """Whether anything but its times, and the mark price beside a funding rate, differs from the one before."""
+        last = next((one for one in reversed(self.records[item.KIND]) if one.symbol == item.symbol), None)
+        unseen = {"timestamp", "received_at", "sent_at"} | ({"mark_price"} if item.KIND == "funding_rate" else set())
+        names = set(item.__struct_fields__) - unseen
+        return last is None or any(getattr(item, name) != getattr(last, name) for name in names)
 
     def symbols(self, kind: str) -> set[str]:
         """Our symbols that a kind was heard of."""
@@ -98,7 +108,7 @@ class Listener:
 
     def listen(self, seconds: float, now_us: int = NOW_US) -> Heard:
         """Hear every declared stream for so long, and parse every frame."""
-        heard, streams = Heard(), self.streams()
+        heard, streams, wholes = Heard(), self.streams(), dict[str, bytes]()
         session = self.connect(now_us)
         for at_us, body in play(session, now_us, seconds):
             name = self.declared.sort(body)
@@ -108,7 +118,11 @@ class Listener:
                 continue
             channel, symbol = streams[name.name]
             heard.frames[name.name].append(body)
+            if channel.merge is not None:
+                body = wholes[name.name] = channel.merge(wholes.get(name.name), body)
             for item in channel.parse(self.frame(channel.name, symbol, body, at_us=at_us), self.listing):
+                if channel.merge is not None and not heard.is_news(item):
+                    continue
                 if channel.name == self.declared.book_channel:
                     heard.books[symbol].append(item)
                 if isinstance(item, Record):

@@ -125,6 +125,12 @@ class FullTickerEvent(TickerEvent, gc=False):
     open_interest: int
 
 
+class ChangedTickerEvent(FullTickerEvent, gc=False):
+    """The same, for streams that tell only what has changed since `before`; None: the whole, with which they begin."""
+
+    before: FullTickerEvent | None
+
+
 class MarkEvent(Event, gc=False):
     """Mark and index price and the funding estimate."""
 

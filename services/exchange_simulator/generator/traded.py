@@ -8,6 +8,7 @@ from typing import Any
 from services.exchange_simulator.generator.candles import INTERVALS_US, Candles
 from services.exchange_simulator.generator.events import (
     CandleEvent,
+    ChangedTickerEvent,
     Event,
     FullTickerEvent,
     MiniTickerEvent,
@@ -83,9 +84,12 @@ class CandleUpdates:
 
 
 class Tickers:
-    """24 hour statistics, when trades came in: topics `ticker`, `short_ticker`, `full_ticker`."""
+    """24 hour statistics, when trades came in: topics `ticker`, `short_ticker`, `full_ticker`, `changed_ticker`.
 
-    topics = frozenset({"ticker", "short_ticker", "full_ticker"})
+    The last one begins with what was told last, however old, so that what follows has changed since for every hearer.
+    """
+
+    topics = frozenset({"ticker", "short_ticker", "full_ticker", "changed_ticker"})
 
     def __init__(self, market: Market, candles: Candles, statistics: Statistics, grid_us: int) -> None:
         self._market = market
@@ -96,11 +100,13 @@ class Tickers:
         self._phase_us = (market.key >> 20) % self._grid_us
         self.due_us = 0
         self._told_trades = 0
+        self._told: FullTickerEvent | None = None
 
     def start(self, now_us: int) -> None:
         """Begin with the first point of the grid after `now_us`."""
         self.due_us = grid_after(now_us, self._grid_us, self._phase_us)
         self._told_trades = 0
+        self._told = None
 
     def take(self, heard: Collection[str]) -> Iterator[tuple[str, Event]]:
         """Yield the statistics if anything traded since the last time."""
@@ -113,7 +119,11 @@ class Tickers:
 
     def state(self, topic: str, now_us: int) -> Event | None:
         """Return the statistics as they stand."""
-        return self._ticker(topic, now_us)
+        if topic != "changed_ticker":
+            return self._ticker(topic, now_us)
+        if self._told is None:
+            self._told = full_ticker(ticker_at(self._market, self._candles, now_us), self._statistics)
+        return ChangedTickerEvent(**_fields(self._told) | {"sent_us": whole_ms(now_us)}, before=None)
 
     def _ticker(self, topic: str, now_us: int) -> TickerEvent:
         ticker = ticker_at(self._market, self._candles, now_us)
@@ -121,7 +131,11 @@ class Tickers:
             return ticker
         if topic == "short_ticker":
             return MiniTickerEvent(**_fields(ticker))
-        return full_ticker(ticker, self._statistics)
+        whole = full_ticker(ticker, self._statistics)
+        if topic == "full_ticker":
+            return whole
+        before, self._told = self._told, whole
+        return ChangedTickerEvent(**_fields(whole), before=before)
 
 
 def full_ticker(ticker: TickerEvent, statistics: Statistics) -> FullTickerEvent:
