@@ -15,8 +15,8 @@ An exchange market is a `Dialect` (dialect.py) in `DIALECTS`; everything else he
 * `<exchange>_voice.py`: the `Dialect` itself, and its `Voice`, which puts these together with the control protocol.
 
 Topics that a stream may stand for: `trade`, `fill`, `quote`, `book`, `candle_<interval>`, `ticker`, `short_ticker`,
-`full_ticker`; on contract markets also `mark`, `mark_slow`, `index`, `funding`, `open_interest`, `positions`,
-`liquidation`. Streams of other names are acknowledged, as the exchange does, and stay silent.
+`full_ticker`, `changed_ticker`; on contract markets also `mark`, `mark_slow`, `index`, `funding`, `open_interest`,
+`positions`, `liquidation`. Streams of other names are acknowledged, as the exchange does, and stay silent.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import time
 from collections.abc import Sequence
 
 from schemas.errors import SettingsError
-from services.exchange_simulator.generator import binance_voice, deribit_voice, gateio_voice, okx_voice
+from services.exchange_simulator.generator import binance_voice, bybit_voice, deribit_voice, gateio_voice, okx_voice
 from services.exchange_simulator.generator.clock import Clock
 from services.exchange_simulator.generator.dialect import Dialect
 from services.exchange_simulator.generator.ledger import Ledger
@@ -47,6 +47,8 @@ DIALECTS: tuple[Dialect, ...] = (
     deribit_voice.OPTION,
     gateio_voice.SPOT,
     gateio_voice.PERP,
+    bybit_voice.SPOT,
+    bybit_voice.PERP,
 )
 """Every exchange market that can be generated."""
 
