@@ -109,6 +109,15 @@ def holes(kind: str, history: History, *, one_symbol: bool = False) -> str:
     )
 
 
+def symbols(kind: str) -> str:
+    """Return the question which symbols of a market have rows of a kind since {since} (microseconds), one a line."""
+    return (
+        f"SELECT DISTINCT symbol FROM {tables.DATABASE}.{table_of(kind).name} WHERE exchange = {{exchange:String}} "
+        "AND market = {market:String} AND timestamp >= fromUnixTimestamp64Micro({since:Int64}) "
+        "ORDER BY symbol FORMAT TSV"
+    )
+
+
 OPEN_GAPS_SINCE_US = 60 * DAY_US
 """How far back the log is read at start: beyond it nothing can be refilled any more, and nothing is looked for."""
 

@@ -24,7 +24,7 @@ from services.gap_backfill.filling import Filling
 from services.gap_backfill.findings import gaps_of
 from services.gap_backfill.passage import through
 from services.gap_backfill.reading import decode_gap
-from services.gap_backfill.series import DAY_US, places_of
+from services.gap_backfill.series import DAY_US, Series, places_of
 from services.gap_backfill.settings import GapBackfillSettings
 from services.gap_backfill.stock import Listings, Stock, scan_since
 from services.shared.exchanges.declaration import Market
@@ -274,11 +274,19 @@ class Runner:
             if (exchange, market) not in self._listings.by_market or exchange not in self._askers:
                 continue
             for history in histories.values():
-                now = now_us()
-                since = scan_since(history, now, round(self._settings.scan_days * DAY_US))
-                for hole in await self._stock.holes((exchange, market), history, since):
-                    for gap in gaps_of(hole, history, known.get(hole.series, Spans()), now, self._started_at):
-                        found += 1
-                        metrics.FOUND.labels(exchange, market, gap.kind).inc()
-                        self.core.found(gap, now)
+                found += await self._scan((exchange, market), history, known)
         self._log.info("tables_scanned", count=found)
+
+    async def _scan(self, market: tuple[str, str], history: History, known: dict[Series, Spans]) -> int:
+        """Look for missing rows of one history; return how many gaps were found."""
+        found = 0
+        since = scan_since(history, now_us(), round(self._settings.scan_days * DAY_US))
+        for symbol in await self._stock.symbols(market, history, since):
+            holes = await self._stock.holes(market, history, since, symbol)
+            now = now_us()
+            for hole in holes:
+                for gap in gaps_of(hole, history, known.get(hole.series, Spans()), now, self._started_at):
+                    found += 1
+                    metrics.FOUND.labels(*market, gap.kind).inc()
+                    self.core.found(gap, now)
+        return found

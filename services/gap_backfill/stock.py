@@ -53,6 +53,17 @@ class Stock:
             found.append(Hole(series, int(before), int(before_at), int(behind), int(behind_at)))
         return found
 
+    async def symbols(self, market: tuple[str, str], history: History, since: int) -> list[str | None]:
+        """Return whose rows are to be looked through one after the other; None: all of the market at once.
+
+        Numbered rows may be millions, and are sorted to be compared: symbol by symbol that fits into memory.
+        """
+        if history.keyed != "id":
+            return [None]
+        params = {"exchange": market[0], "market": market[1], "since": since}
+        answer = await self._warehouse.query(questions.symbols(history.kind), params)
+        return list(answer.decode().splitlines())
+
     async def log(self, now: int) -> list[Gap]:
         """Return the states of the gaps of the last weeks, as they were last told by their finders and by us."""
         answer = await self._warehouse.query(questions.log_of_gaps(), {"since": now - questions.OPEN_GAPS_SINCE_US})

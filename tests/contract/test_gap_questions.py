@@ -100,6 +100,10 @@ async def test_deleted_trades_are_found_to_the_id(warehouse: Warehouse) -> None:
     stock, of = Stock(warehouse), history("trade")
     holes = await stock.holes(SPOT, of, BASE)
     assert {hole.series.symbol for hole in holes} == {"BTC-USDT"}
+    assert await stock.symbols(SPOT, of, BASE) == ["BTC-USDT", "ETH-USDT"]
+    assert (
+        await stock.holes(SPOT, of, BASE, "BTC-USDT") == holes and await stock.holes(SPOT, of, BASE, "ETH-USDT") == []
+    )
     now = now_us()
     gaps = [gap for hole in holes for gap in gaps_of(hole, of, Spans(), now, now)]
     assert Spans((g.first_missing or 0, g.last_missing or 0) for g in gaps) == Spans.of(lost)
