@@ -19,6 +19,7 @@ class SimulatorSettings(Settings):
         0, ge=0, le=65535, description="Port of the simulated exchanges; 0: a free one, see the port file."
     )
     exchanges: Names = Field((), description="Exchanges to simulate; none named: all that can be.")
+    markets: Names = Field((), description="Markets to generate (spot, perp, ...); none named: all of each exchange.")
     ping_every_s: float | None = Field(
         None, gt=0, description="Seconds between ping frames; default: as each exchange has it."
     )

@@ -63,6 +63,9 @@ def build(settings: SimulatorSettings) -> Sequence[Venue]:
     exchanges = tuple(dict.fromkeys(settings.exchanges)) or EXCHANGES
     if unknown := [name for name in exchanges if name not in EXCHANGES]:
         raise SettingsError(f"exchanges={','.join(unknown)}: cannot be generated; allowed: {', '.join(EXCHANGES)}")
+    markets = sorted({dialect.market for dialect in DIALECTS if dialect.exchange in exchanges})
+    if unknown := [name for name in settings.markets if name not in markets]:
+        raise SettingsError(f"markets={','.join(unknown)}: cannot be generated; allowed: {', '.join(markets)}")
     try:
         chosen = assets(settings.seed, _wanted(settings.symbols))
         named = set(chosen)
@@ -80,7 +83,7 @@ def build(settings: SimulatorSettings) -> Sequence[Venue]:
     venues: list[GeneratedVenue] = []
     everything: list[Market] = []
     for dialect in DIALECTS:
-        if dialect.exchange not in exchanges:
+        if dialect.exchange not in exchanges or (settings.markets and dialect.market not in settings.markets):
             continue
         listed = dialect.listings(chosen, rate, start_us)
         reserve = [one for one in dialect.listings((*chosen, *later), rate, start_us) if one.asset in later]
