@@ -216,7 +216,7 @@ class Lane:
         if link is not self.leader:
             return
         alive_until = max(self._heard(link), self.covered)
-        heir = self._heir(ended_at)
+        heir = min(self.links.values(), key=lambda other: (other.since, other.name), default=None)
         if heir is None:
             self.resting()
             self.leader = None
@@ -236,16 +236,6 @@ class Lane:
         aside, heir.aside = self.inherited(heir), []
         for record in aside:
             self.accept(record)
-
-    def _heir(self, now: int) -> Link | None:
-        """Return who leads next: the longest-standing of those that live, or the one heard of last if none does."""
-        links = self.links.values()
-        latest = max((self._heard(link) for link in links), default=0)
-        living = max(latest, now) - self.desk.options.dead_after_us
-        alive = [link for link in links if self._heard(link) >= living]
-        if alive:
-            return min(alive, key=lambda link: (link.since, link.name))
-        return max(links, key=lambda link: (self._heard(link), link.name), default=None)
 
     def _presume(self, now: int) -> None:
         """Take those in the leader's shadow for gone that are unheard of at `now`: killed collectors add up."""
