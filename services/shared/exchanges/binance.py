@@ -14,8 +14,10 @@ from schemas import records
 from schemas.errors import BadFrame, UnknownSymbol
 from schemas.frames import RawFrame
 from schemas.subjects import ALL
+from services.shared.exchanges import binance_forms
 from services.shared.exchanges import binance_wire as wire
 from services.shared.exchanges.declaration import BookSnapshot, Channel, Listing, Parser
+from services.shared.exchanges.forms import Forms
 from services.shared.exchanges.numbers import ZERO, check, levels, refuse, unsigned
 
 EXCHANGE = "binance"
@@ -298,12 +300,12 @@ def stream(suffix: str) -> Callable[[str], str]:
     return lambda symbol: f"{symbol.lower()}@{suffix}"
 
 
-def common_channels(depth_route: str, market_route: str) -> list[Channel]:
+def common_channels(depth_route: str, market_route: str, depth: Forms, quotes: Forms) -> list[Channel]:
     """Return the channels that both markets have; futures serve books and quotes on a route of their own."""
     return [
-        Channel("trades", ("trade",), stream("aggTrade"), parse_trades, market_route),
-        Channel("depth", ("book_change",), stream("depth@100ms"), parse_depth, depth_route),
-        Channel("quotes", ("quote",), stream("bookTicker"), parse_quotes, depth_route),
+        Channel("trades", ("trade",), stream("aggTrade"), parse_trades, market_route, form=binance_forms.TRADES),
+        Channel("depth", ("book_change",), stream("depth@100ms"), parse_depth, depth_route, form=depth),
+        Channel("quotes", ("quote",), stream("bookTicker"), parse_quotes, depth_route, form=quotes),
         *(
             Channel(
                 f"candles_{interval}",
@@ -312,6 +314,7 @@ def common_channels(depth_route: str, market_route: str) -> list[Channel]:
                 _candle_parser(interval),
                 market_route,
                 interval=interval,
+                form=binance_forms.candles(interval),
             )
             for interval in INTERVALS
         ),

@@ -6,7 +6,7 @@ from schemas import records
 from schemas.errors import BadFrame
 from schemas.frames import RawFrame
 from schemas.records import Instrument
-from services.shared.exchanges import binance, binance_control, binance_limits
+from services.shared.exchanges import binance, binance_control, binance_forms, binance_limits
 from services.shared.exchanges import binance_wire as wire
 from services.shared.exchanges.binance import US, answer_reader, reader, stream, symbol_of
 from services.shared.exchanges.binance_instruments import PERPETUAL, instruments_parser, steps
@@ -295,7 +295,7 @@ _POLLS = [
     ),
 ]
 _CHANNELS = [
-    *binance.common_channels(depth_route="public", market_route="market"),
+    *binance.common_channels("public", "market", binance_forms.DEPTH, binance_forms.QUOTES),
     Channel("mark_price", ("index_price", "funding_rate"), stream("markPrice@1s"), parse_mark_price, "market"),
     Channel("liquidations", ("liquidation",), stream("forceOrder"), parse_liquidations, "market"),
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from schemas import records
 from schemas.frames import RawFrame
 from schemas.records import Instrument
-from services.shared.exchanges import binance, binance_control, binance_limits
+from services.shared.exchanges import binance, binance_control, binance_forms, binance_limits
 from services.shared.exchanges import binance_wire as wire
 from services.shared.exchanges.binance import US, reader, stream, symbol_of
 from services.shared.exchanges.binance_instruments import instruments_parser, steps
@@ -117,7 +117,7 @@ _AUDIT = audit_poll(
     binance.snapshot_parser(AUDIT_LIMIT),
 )
 _CHANNELS = [
-    *binance.common_channels(depth_route="", market_route=""),
+    *binance.common_channels("", "", binance_forms.SPOT_DEPTH, binance_forms.SPOT_QUOTES),
     Channel("fills", ("fill",), stream("trade"), parse_fills, default=False),
 ]
 _TIME = time_poll("/api/v3/time", binance_limits.read_time)

@@ -15,6 +15,7 @@ from msgspec import Raw
 
 from schemas.frames import RawFrame
 from schemas.records import Instrument, Record, TimestampSource
+from services.shared.exchanges.forms import Forms
 from services.shared.exchanges.rest_rules import RestRules
 
 
@@ -108,6 +109,8 @@ class Channel:
     merge: Callable[[bytes | None, bytes], bytes] | None = None
     """Of a channel whose frames tell only what has changed: makes the whole of the last whole of the same connection
     (None: nothing came before) and the next frame. `parse` reads the whole. Raises BadFrame."""
+    form: Forms | None = None
+    """How its frames are written as a rule; says what `parse` says, faster."""
     per_symbol: bool = True
     """If not, one stream carries every instrument of the market: `stream` is given an empty symbol and asked for once,
     its frames are filed under `_all`."""

@@ -17,9 +17,11 @@ import msgspec
 
 from schemas.errors import BadFrame
 
-_PLAIN = r"[0-9]{1,20}+(?:\.[0-9]{1,18}+)?+"
-_QUOTED = rf'"{_PLAIN}"'
-_LEVEL = rf"\[{_QUOTED},{_QUOTED}\]"
+PLAIN = r"[0-9]{1,20}+(?:\.[0-9]{1,18}+)?+"
+"""The pattern of a number without a sign."""
+_LEVEL = rf'\["{PLAIN}","{PLAIN}"\]'
+LEVELS = rf"\[(?:{_LEVEL}(?:,{_LEVEL})*+)?+\]"
+"""The pattern of a side of a book as JSON, `[["price","quantity"],...]`, compact."""
 
 Match = Callable[[str], "re.Match[str] | None"]
 
@@ -28,16 +30,16 @@ ALLOWED = "a plain decimal of up to 20 digits before the point and 18 after it"
 ZERO = "0."
 """A checked number without a sign of which nothing is left when these are stripped is zero."""
 
-_one_signed = re.compile(rf"-?{_PLAIN}").fullmatch
-_one_unsigned = re.compile(_PLAIN).fullmatch
-_all_levels = re.compile(rf"\[(?:{_LEVEL}(?:,{_LEVEL})*+)?+\]".encode()).fullmatch
+_one_signed = re.compile(rf"-?{PLAIN}").fullmatch
+_one_unsigned = re.compile(PLAIN).fullmatch
+_all_levels = re.compile(LEVELS.encode()).fullmatch
 _decode_levels = msgspec.json.Decoder(list[tuple[str, str]]).decode
 _encode_levels = msgspec.json.Encoder().encode
 
 
 def unsigned(count: int) -> Match:
     """Return a function that matches `count` numbers without a sign, each followed by one space."""
-    return re.compile(rf"(?:{_PLAIN} ){{{count}}}").fullmatch
+    return re.compile(rf"(?:{PLAIN} ){{{count}}}").fullmatch
 
 
 def refuse(*, signed: tuple[str, ...] = (), **values: str | None) -> BadFrame:
@@ -114,7 +116,7 @@ Side = msgspec.Raw | Sequence[Sequence[str]]
 """A side of a book in contracts: per level price, contracts, and what else the exchange says; or the JSON of that."""
 
 _decode_texts = msgspec.json.Decoder(list[list[str]]).decode
-_all_unsigned = re.compile(rf"(?:{_PLAIN} )*+").fullmatch
+_all_unsigned = re.compile(rf"(?:{PLAIN} )*+").fullmatch
 
 
 def contract_levels(side: Side, contract_size: str, name: str) -> msgspec.Raw:
