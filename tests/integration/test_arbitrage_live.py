@@ -29,7 +29,7 @@ from services.shared.runtime.migrations import migrate
 from tests.arbitrage_market import SECOND, START, Plan, market
 from tests.clickhouse_server import REPOSITORY
 from tests.pipeline import TAPELINE
-from tests.storage_batcher_bench import Bench, run_bench
+from tests.storage_batcher_bench import PATIENCE_S, Bench, run_bench
 
 ASSETS, WINDOWS = 2, 9
 SETTINGS: dict[str, Any] = {"sizes": ("50", "500", "5000"), "different_coins": ("A0:mexc", "A1:mexc")}
@@ -79,12 +79,13 @@ class Service:
 
     async def until(self, position: int) -> dict[str, Any]:
         """Wait until the checkpoint has come to a position of MD."""
-        while True:
-            if self._events("health_listening"):
-                status = await self.status()
-                if status["ready"] and status["position"] >= position and not status["pending_messages"]:
-                    return status
-            await asyncio.sleep(0.05)
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                if self._events("health_listening"):
+                    status = await self.status()
+                    if status["ready"] and status["position"] >= position and not status["pending_messages"]:
+                        return status
+                await asyncio.sleep(0.05)
 
     def end(self, number: signal.Signals) -> int:
         self.process.send_signal(number)
