@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -261,7 +262,15 @@ class Runner:
                 next_at = loop.time() + self._settings.scan_every_h * 3_600
             if self._scans_to_come:
                 next_at = min(next_at, loop.time() + self._settings.scan_again_s)
+            self._report()
             await asyncio.sleep(min(1.0, max(0.05, next_at - loop.time())))
+
+    def _report(self) -> None:
+        """Bring the number of open gaps to the metrics."""
+        works = [work for filling in self.core.fillings.values() for work in filling.works.values()]
+        counts = Counter(work.gap.priority or "historical" for work in works)
+        for priority in ("urgent", "recent", "historical"):
+            metrics.OPEN.labels(priority).set(counts[priority])
 
     async def scan(self) -> None:
         """Look for missing rows between those that the tables hold, as far back as is set."""
