@@ -10,6 +10,7 @@ from services.exchange_simulator import generator, replay
 from services.exchange_simulator.fault_schedule import Schedule, kinds_of
 from services.exchange_simulator.server import Server
 from services.exchange_simulator.settings import SimulatorSettings
+from services.exchange_simulator.tls import Secure
 from services.exchange_simulator.venue import Venue
 from services.shared.runtime.run import Context, run
 
@@ -17,6 +18,11 @@ from services.shared.runtime.run import Context, run
 def port_file(data_dir: Path) -> Path:
     """Return where a running simulator has written its port."""
     return data_dir / "simulator" / "port"
+
+
+def ca_file(data_dir: Path) -> Path:
+    """Return where the certificate of its own authority stands, when it serves by TLS."""
+    return data_dir / "simulator" / "ca.pem"
 
 
 def _venues(settings: SimulatorSettings, context: Context) -> Sequence[Venue]:
@@ -45,9 +51,12 @@ async def serve(settings: SimulatorSettings, context: Context) -> None:
     """Serve the venues until stopped; the bound port stands in the port file meanwhile."""
     venues = _venues(settings, context)
     times = (settings.ping_every_s, settings.pong_within_s)
-    async with Server(venues, settings.host, settings.port, *times, _schedules(settings, venues)) as server:
+    secure = Secure(settings.host) if settings.tls else None
+    async with Server(venues, settings.host, settings.port, *times, _schedules(settings, venues), secure) as server:
         file = port_file(settings.data_dir)
         file.parent.mkdir(parents=True, exist_ok=True)
+        if secure is not None:
+            ca_file(settings.data_dir).write_bytes(secure.ca)
         fresh = file.with_suffix(".new")
         fresh.write_text(f"{server.port}\n")
         fresh.replace(file)

@@ -1,5 +1,6 @@
 """Serves venues on one loopback port: WebSocket and REST under `/<exchange>/<market>`, and the simulator's own paths.
 
+With `secure`, each market is also served by TLS on a port of its own, on the exchange's own paths (see tls.py).
 `GET /simulator/status` tells what is served and how far it is; `POST /simulator/fault` orders a fault (see faults.py).
 """
 
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,6 +21,7 @@ from services.exchange_simulator.connection import Connection, now_us
 from services.exchange_simulator.fault_schedule import Schedule
 from services.exchange_simulator.faults import FaultySession
 from services.exchange_simulator.served import Served
+from services.exchange_simulator.tls import Secure, application
 from services.exchange_simulator.venue import Answer, Closing, KeepAlive, Refused, Venue
 
 _JSON = "application/json;charset=UTF-8"
@@ -38,6 +41,7 @@ class Server:
         ping_every_s: float | None = None,
         pong_within_s: float | None = None,
         schedules: Mapping[str, Schedule] | None = None,
+        secure: Secure | None = None,
     ) -> None:
         """Serve `venues` on `host`, port 0 being any free one; the two times replace the exchanges' own keep-alive.
 
@@ -65,13 +69,9 @@ class Server:
                 web.get("/{exchange}/{market}/{path:.*}", self._serve),
             ]
         )
-        self._runner = web.AppRunner(
-            app,
-            access_log=None,
-            shutdown_timeout=_SHUTDOWN_S,
-            max_line_size=_MAX_URL_BYTES,
-            max_field_size=_MAX_URL_BYTES,
-        )
+        self._runner = _runner(app)
+        self._secure = secure
+        self._secure_runners: list[web.AppRunner] = []
 
     async def __aenter__(self) -> Self:
         """Listen. Raises Broken when the port cannot be opened."""
@@ -84,6 +84,10 @@ class Server:
                 f"port {self.port} on {self.host} cannot be opened: {error.strerror}", port=self.port
             ) from None
         self.port = self._runner.addresses[0][1]
+        if self._secure is not None:
+            for key, market in self._markets.items():
+                self._secure_runners.append(_runner(application(partial(self._answer, market))))
+                await self._secure.open(key, self._secure_runners[-1])
         return self
 
     async def __aexit__(
@@ -98,7 +102,8 @@ class Server:
             connection.cut(Closing(1001, "the simulator stops"))
         # First the closing handshakes: once the runner shuts down, it reads nothing more from any client.
         await asyncio.gather(*(connection.ended.wait() for connection in open_ones))
-        await self._runner.cleanup()
+        for runner in (self._runner, *self._secure_runners):
+            await runner.cleanup()
 
     def status(self) -> dict[str, Any]:
         """Return what `GET /simulator/status` answers.
@@ -107,6 +112,9 @@ class Server:
         everything, and every open connection has confirmed all it got.
         """
         markets = [market.status(self.host, self.port) for market in self._markets.values()]
+        if self._secure is not None:
+            for market in markets:
+                market.update(self._secure.urls(market["exchange"], market["market"]))
         return {
             "markets": markets,
             "frames_sent": sum(market["frames_sent"] for market in markets),
@@ -140,6 +148,9 @@ class Server:
         if market is None:
             served = ", ".join(f"/{exchange}/{name}" for exchange, name in self._markets)
             return _json(404, {"error": f"nothing is simulated at {request.path}; served are {served}"})
+        return await self._answer(market, request)
+
+    async def _answer(self, market: Served, request: web.Request) -> web.StreamResponse:
         path = f"/{request.match_info['path']}"
         if request.headers.get("Upgrade", "").lower() == "websocket":
             return await self._connect(market, path, request)
@@ -154,7 +165,7 @@ class Server:
         except Refused as refused:
             return web.Response(status=refused.status, text=refused.reason)
         socket: web.WebSocketResponse[bool] = web.WebSocketResponse(
-            autoping=False, compress=False, decode_text=False, writer_limit=0
+            autoping=False, compress=request.secure, decode_text=False, writer_limit=0
         )
         try:
             await socket.prepare(request)
@@ -191,6 +202,16 @@ class Server:
                 return
             for fault in schedule.due(now_us()):
                 self._markets[exchange, str(fault.market)].order(fault)
+
+
+def _runner(app: web.Application) -> web.AppRunner:
+    return web.AppRunner(
+        app,
+        access_log=None,
+        shutdown_timeout=_SHUTDOWN_S,
+        max_line_size=_MAX_URL_BYTES,
+        max_field_size=_MAX_URL_BYTES,
+    )
 
 
 def _response(answer: Answer) -> web.Response:

@@ -18,6 +18,9 @@ class SimulatorSettings(Settings):
     port: int = Field(
         0, ge=0, le=65535, description="Port of the simulated exchanges; 0: a free one, see the port file."
     )
+    tls: bool = Field(
+        False, description="Also serve each market by wss:// and https://, on a port of its own; see its README."
+    )
     exchanges: Names = Field((), description="Exchanges to simulate; none named: all that can be.")
     markets: Names = Field((), description="Markets to generate (spot, perp, ...); none named: all of each exchange.")
     ping_every_s: float | None = Field(
