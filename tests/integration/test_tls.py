@@ -8,6 +8,7 @@ import os
 import ssl
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -79,15 +80,17 @@ async def test_what_is_sent_over_tls_and_compressed_is_on_its_subjects(
         normaliser = Process("services.normaliser", tmp_path / "normaliser.log", shared)
         collector = Process("services.collector", tmp_path / "collector.log", {**shared, **changed})
         try:
+            told = await bus.js.subscribe(subjects.md_filter("trade"), stream=streams.MD.name, ordered_consumer=True)
             found: dict[tuple[str, int], tuple[Any, ...]] = {}
             expected = None  # until enough is there to end the exchange: it closes, having sent all that it tells of
             while found != expected:
                 if expected is None and len(found) > 20:
                     simulator.stop()
                     expected = trades_sent(tmp_path / "exchange")
+                    continue
                 assert collector.alive() and normaliser.alive(), collector.log.read_text()[-4000:]
-                found = await trades_told(bus)
-                await asyncio.sleep(0.05)
+                with suppress(TimeoutError):
+                    found.update([trade((await told.next_msg(timeout=1)).data)])
         finally:
             collector.kill()
             normaliser.kill()
@@ -104,19 +107,11 @@ def trades_sent(directory: Path) -> dict[tuple[str, int], tuple[Any, ...]]:
     return found
 
 
-async def trades_told(bus: Bus) -> dict[tuple[str, int], tuple[Any, ...]]:
-    found = {}
-    subscription = await bus.js.subscribe(subjects.md_filter("trade"), stream=streams.MD.name, ordered_consumer=True)
-    try:
-        while True:
-            message = await subscription.next_msg(timeout=0.5)
-            row = json.loads(message.data)
-            key = (f"{row['market']} {row['symbol']}", int(row["trade_id"]))
-            found[key] = (Decimal(row["price"]), Decimal(row["quantity"]), row["side"])
-    except TimeoutError:
-        return found
-    finally:
-        await subscription.unsubscribe()
+def trade(body: bytes) -> tuple[tuple[str, int], tuple[Any, ...]]:
+    """A trade's record in the same form."""
+    row = json.loads(body)
+    key = (f"{row['market']} {row['symbol']}", int(row["trade_id"]))
+    return key, (Decimal(row["price"]), Decimal(row["quantity"]), row["side"])
 
 
 def precheck(simulator: Simulator, ca: Path | None, *arguments: str) -> tuple[int, list[dict[str, Any]]]:
