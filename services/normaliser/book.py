@@ -99,9 +99,9 @@ class Book:
             self._fill(side, pairs)
             if len(pairs) >= limit and side.keys:
                 side.bound = side.keys[0]
-        self._gathered: list[tuple[msgspec.Raw, msgspec.Raw]] = []
+        self._gathered: list[tuple[bytes | msgspec.Raw, bytes | msgspec.Raw]] = []
 
-    def change(self, sequence: int, bids: msgspec.Raw, asks: msgspec.Raw) -> None:
+    def change(self, sequence: int, bids: bytes | msgspec.Raw, asks: bytes | msgspec.Raw) -> None:
         """Put in a change: absolute quantities, zero removes."""
         self.sequence = sequence
         self._gathered.append((bids, asks))

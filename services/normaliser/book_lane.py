@@ -12,37 +12,25 @@ from collections import deque
 import msgspec
 
 from schemas import records
-from services.normaliser.audits import Audits
 from services.normaliser.book import Book
+from services.normaliser.change_lane import ChangeLane, LastChange
 from services.normaliser.desk import Desk, Resync
 from services.normaliser.gaps import Hole, gap_of
-from services.normaliser.lane import Lane
 from services.shared.exchanges.declaration import APPLY, BROKEN, IGNORE, BookRule, BookSnapshot, Channel, Verdict
 
 CHANGE = records.BookChange.KIND
 BOOK = records.OrderBook.KIND
 
 
-class BookLane(Lane):
+class BookLane(ChangeLane):
     """Book changes and the book of one instrument."""
 
     def __init__(self, desk: Desk, exchange: str, market: str, symbol: str, channel: Channel, rule: BookRule) -> None:
         super().__init__(desk, exchange, market, symbol, channel)
         self._first, self._following = rule.first, rule.following
-        self.tail: records.BookChange | None = None
-        """The last change that came, in step or not."""
-        self.book: Book | None = None
-        self.in_step = False
-        self.fresh = False
-        """The book is a snapshot that no change has proved to be joined to yet."""
         self.held: deque[records.BookChange] = deque()
-        self.asked_at: int | None = None
-        """When a snapshot was asked for that has not come. While in step: because the book proves too few levels."""
         self.since: list[records.BookChange] = []
         """The changes since a snapshot was asked for while in step, to be put onto it."""
-        self.applied: records.BookChange | None = None
-        """The last change in the book, while its state is not published."""
-        self.audits = Audits(desk, exchange, market, symbol)
 
     # -- changes ---------------------------------------------------------------------------------------------------
 
@@ -73,7 +61,7 @@ class BookLane(Lane):
         else:
             self._hold(record)
 
-    def _take_over(self, tail: records.BookChange, change: records.BookChange) -> Verdict:
+    def _take_over(self, tail: LastChange | records.BookChange, change: records.BookChange) -> Verdict:
         """Judge a new leader's change by what the old one told.
 
         Two connections cut the same updates at different places, and quantities are absolute: a change joins when it
@@ -87,7 +75,7 @@ class BookLane(Lane):
     def _begins(self, sequence: int, change: records.BookChange) -> Verdict:
         return self._first(sequence, change.first_sequence, change.last_sequence, change.previous_sequence)
 
-    def _old(self, tail: records.BookChange, change: records.BookChange) -> None:
+    def _old(self, tail: LastChange | records.BookChange, change: records.BookChange) -> None:
         """A change that ends before the last one: told by the old leader, or told twice, or sent out of order."""
         same = (change.first_sequence, change.last_sequence) == (tail.first_sequence, tail.last_sequence)
         if self.overlap or same:
@@ -95,7 +83,7 @@ class BookLane(Lane):
         else:
             self.desk.emit(change)
 
-    def _broken(self, tail: records.BookChange, change: records.BookChange) -> None:
+    def _broken(self, tail: LastChange | records.BookChange, change: records.BookChange) -> None:
         before = _before(change)
         why = f"the change before {change.first_sequence} ends at {before}, the last one here at {tail.last_sequence}"
         self._step_out()
@@ -308,7 +296,7 @@ class BookLane(Lane):
         self.last[BOOK] = shown
         desk.emit(shown)
 
-    def _doubt(self, why: str, change: records.BookChange, now: int) -> None:
+    def _doubt(self, why: str, change: LastChange | records.BookChange, now: int) -> None:
         """Record that books are missing from here on, although no change is."""
         if BOOK in self.holes:
             return

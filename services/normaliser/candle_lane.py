@@ -11,7 +11,7 @@ from services.normaliser.desk import Desk
 from services.normaliser.gaps import GapType
 from services.normaliser.lane import Lane
 from services.normaliser.windows import Windows
-from services.shared.exchanges.declaration import Channel
+from services.shared.exchanges.declaration import Channel, Listing
 
 UPDATE = records.CandleUpdate.KIND
 _FIELDS = [field.name for field in fields(records.CandleUpdate)]
@@ -32,6 +32,11 @@ class CandleLane(Lane):
         """The longer candles that are built from this channel's."""
         self.intact = not channel.closes_itself
         """The last update is what its candle may be closed with: nothing was missed since."""
+
+    def learn(self, frame: bytes, listing: Listing) -> None:
+        """Find the form, unless each update may close the candle before it."""
+        if self.channel.closes_itself:
+            super().learn(frame, listing)
 
     def accept(self, record: records.Record) -> None:
         """Put the leader's next update out, before it the candle that it closes, and behind that what it completes."""

@@ -24,7 +24,6 @@ from services.normaliser.lane import Lane
 from services.normaliser.lanes import make_lane
 from services.normaliser.listings import Listings
 from services.normaliser.notices import connection_record, dead_letter
-from services.normaliser.poll_lane import PollLane
 from services.normaliser.saving import (
     SavedPartition,
     SavedUnit,
@@ -39,6 +38,7 @@ from services.normaliser.saving import (
     unpack_partition,
     unpack_unit,
 )
+from services.normaliser.units import Unit
 from services.normaliser.unknown_fields import LOOK_EVERY_US, unknown_fields
 from services.shared.exchanges.declaration import AUDIT, BookSnapshot, Channel, Market, Poll
 
@@ -49,22 +49,6 @@ _REMEMBERED = 256
 """Connections whose last frame number is kept beside the instruments' own."""
 
 _SIGNS_OF_LIFE = ("opened", "subscribed", "alive")
-
-
-class _Unit:
-    """All lanes of one instrument: what is saved together."""
-
-    __slots__ = ("born", "lanes", "name", "polls", "saved", "seen")
-
-    def __init__(self, name: tuple[str, str, str], born: int) -> None:
-        self.name = name
-        self.born = born
-        """The RAW sequence of its first frame."""
-        self.seen = 0
-        """The RAW sequence up to which its saved state holds."""
-        self.saved = False
-        self.lanes: dict[str, Lane] = {}
-        self.polls: dict[str, PollLane] = {}
 
 
 class PartitionCore:
@@ -78,7 +62,7 @@ class PartitionCore:
         self._desk = Desk(options or CoreOptions())
         self._listings = Listings(self._desk, part)
         self._backfills = Backfills(self._desk)
-        self._units: dict[tuple[str, str, str], _Unit] = {}
+        self._units: dict[tuple[str, str, str], Unit] = {}
         self._lanes: dict[LaneKey, Lane] = {}
         """The lanes of all units, found in one step."""
         self._numbers: dict[str, int] = {}
@@ -145,11 +129,17 @@ class PartitionCore:
         if link is None:
             desk.counters.duplicates += 1
             return
-        if frame.received_at >= lane.look_at_fields:
+        if lane.form is not None and link is lane.leader and lane.take(frame.body, frame.received_at):
+            return
+        look = frame.received_at >= lane.look_at_fields
+        if look:
             lane.look_at_fields = frame.received_at + LOOK_EVERY_US
             for path in unknown_fields(frame):
                 desk.counters.unknown_fields[f"{frame.exchange} {frame.market} {frame.channel} {path}"] += 1
-        found = lane.parse(frame, self._listings.of(frame.exchange, frame.market))
+        listing = self._listings.of(frame.exchange, frame.market)
+        found = lane.parse(frame, listing)
+        if look:
+            lane.learn(frame.body, listing)
         if link is lane.leader:
             for record in found:
                 lane.accept(record)  # type: ignore[arg-type]  # a channel yields no snapshots
@@ -185,11 +175,11 @@ class PartitionCore:
             raise UnknownSymbol(f"{frame.symbol!r} is on no instrument list of {frame.exchange} {frame.market}")
         return self._lane(market, frame.symbol, channel)
 
-    def _unit(self, exchange: str, market: str, symbol: str) -> _Unit:
+    def _unit(self, exchange: str, market: str, symbol: str) -> Unit:
         name = (exchange, market, symbol)
         unit = self._units.get(name)
         if unit is None:
-            unit = self._units[name] = _Unit(name, self._raw_sequence)
+            unit = self._units[name] = Unit(name, self._raw_sequence)
         return unit
 
     def _lane(self, market: Market, symbol: str, channel: Channel) -> Lane:
@@ -206,6 +196,7 @@ class PartitionCore:
     def _delist(self, market: tuple[str, str], now: int) -> None:
         """Let the lanes of a market know whether their instruments are still traded."""
         for key in sorted(key for key in self._lanes if key[:2] == market):
+            self._lanes[key].look_at_listing(self._listings.of(*market))
             if self._raw_sequence > self._lanes[key].seen:
                 self._tell_listed(self._lanes[key], now)
 

@@ -124,6 +124,11 @@ class Desk:
             Output(subjects.md(kind, record.exchange, record.market, record.symbol), records.encode(record))
         )
 
+    def put(self, kind: str, subject: str, body: bytes) -> None:
+        """Put a market record into the tray that is JSON already."""
+        self.counters.records[kind] += 1
+        self.tray.append(Output(subject, body))
+
     def emit_gap(self, gap: records.Gap) -> None:
         """Put a gap's state into the tray."""
         self.counters.gaps[gap.gap_type] += 1

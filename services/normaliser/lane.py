@@ -16,6 +16,7 @@ from schemas import records
 from schemas.frames import RawFrame
 from services.normaliser.desk import Desk
 from services.normaliser.gaps import GapType, Hole, Place, gap_of
+from services.normaliser.quick import QuickLane
 from services.shared.exchanges.declaration import Channel
 
 _REMEMBERED = 8
@@ -42,15 +43,11 @@ class Link:
         """How many records aside make it worth to forget those that the leader has passed."""
 
 
-class Lane:
+class Lane(QuickLane):
     """Records without numbers: tickers, candles, mark prices, liquidations. Told apart by send time and values."""
 
     def __init__(self, desk: Desk, exchange: str, market: str, symbol: str, channel: Channel) -> None:
-        self.desk = desk
-        self.exchange = exchange
-        self.market = market
-        self.symbol = symbol
-        self.channel = channel
+        super().__init__(desk, exchange, market, symbol, channel)
         self.parse = channel.parse
         self.leader: Link | None = None
         self.links: dict[str, Link] = {}
@@ -60,17 +57,12 @@ class Lane:
         self.down_since: int | None = None
         """Nobody covers the lane since then, our clock: the last sign of life of the last leader."""
         self.down_why = ""
-        self.holes: dict[str, Hole] = {}
-        self.last: dict[str, records.Record] = {}
-        """The last record of each kind that went out."""
         self.alarm: int | None = None
         """When the lane is to be looked at without a frame of its own; on its leader's frames only."""
         self.seen = 0
         """The RAW sequence up to which a saved lane's state holds; frames up to there are in it."""
         self.look_at_fields = 0
         """When its frames are to be looked through for unknown fields again, our clock."""
-        self.overlap = False
-        """The leader took over while covering: what its predecessor already said is dropped until it passes that."""
         self.delisted = False
         """The instrument is traded no more: whatever does not come any more is not missing."""
         self.given_up = ""

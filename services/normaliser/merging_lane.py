@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import msgspec
 
@@ -15,6 +16,8 @@ from services.shared.exchanges.declaration import BookSnapshot, Channel, Listing
 
 class MergingLane(Lane):
     """Statistics that are merged, connection by connection; a statistic is told when anything of it has changed."""
+
+    quick: ClassVar[bool] = False
 
     def __init__(self, desk: Desk, exchange: str, market: str, symbol: str, channel: Channel) -> None:
         super().__init__(desk, exchange, market, symbol, channel)

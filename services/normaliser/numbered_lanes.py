@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import msgspec
 
 from schemas import records
@@ -23,6 +25,8 @@ class NumberedLane(Lane):
     One not above the last is old, unless it was jumped over: frames may come out of order. It is stored then, late, and
     a gap of which all has come is told to be filled.
     """
+
+    by_ones: ClassVar[bool] = True
 
     def __init__(self, desk: Desk, exchange: str, market: str, symbol: str, channel: Channel) -> None:
         super().__init__(desk, exchange, market, symbol, channel)
@@ -136,6 +140,10 @@ class NumberedLane(Lane):
         """Whether `record` is `last` once more."""
         return _number(record) == _number(last)
 
+    def known_by(self, record: records.Record) -> int | None:
+        """Return a trade's number."""
+        return record.sequence if isinstance(record, records.Trade) else None
+
     def moment(self, record: records.Record) -> int:
         """Return the match time."""
         return record.timestamp
@@ -193,6 +201,10 @@ class QuoteLane(Lane):
     def passed(self, record: records.Record, last: records.Record) -> bool:
         """Whether a quote's number is not above the last one's."""
         return _number(record) <= _number(last)
+
+    def known_by(self, record: records.Record) -> int | None:
+        """Return a quote's number."""
+        return record.sequence if isinstance(record, records.Quote) else None
 
     def moment(self, record: records.Record) -> int:
         """Return the match time, or our receive time where the exchange gives none."""

@@ -16,6 +16,7 @@ from services.normaliser.backfill import SavedBackfill
 from services.normaliser.book import Book, SavedBook
 from services.normaliser.book_lane import BookLane
 from services.normaliser.candle_lane import CandleLane
+from services.normaliser.change_lane import LastChange
 from services.normaliser.clock_lane import ClockLane
 from services.normaliser.gaps import Hole, Skip
 from services.normaliser.lane import Lane, Link
@@ -51,8 +52,8 @@ class SavedAudit(msgspec.Struct):
 class SavedBookLane(msgspec.Struct):
     """What a `BookLane` has beyond a `Lane`; changes are JSON."""
 
-    tail: bytes | None
-    applied: bytes | None
+    tail: LastChange | None
+    applied: LastChange | None
     held: list[bytes]
     since: list[bytes]
     asked_at: int | None
@@ -268,8 +269,8 @@ def _dump_candles(lane: CandleLane) -> SavedCandleLane:
 
 def _dump_books(lane: BookLane) -> SavedBookLane:
     return SavedBookLane(
-        tail=records.encode(lane.tail) if lane.tail else None,
-        applied=records.encode(lane.applied) if lane.applied else None,
+        tail=_last_change(lane.tail),
+        applied=_last_change(lane.applied),
         held=[records.encode(change) for change in lane.held],
         since=[records.encode(change) for change in lane.since],
         asked_at=lane.asked_at,
@@ -278,6 +279,10 @@ def _dump_books(lane: BookLane) -> SavedBookLane:
         book=lane.book.dump() if lane.book else None,
         audit=_dump_audit(lane.audits.current) if lane.audits.current else None,
     )
+
+
+def _last_change(change: LastChange | records.BookChange | None) -> LastChange | None:
+    return None if change is None else msgspec.convert(change, LastChange, from_attributes=True)
 
 
 def _dump_audit(audit: Audit) -> SavedAudit:
@@ -298,8 +303,7 @@ def _load_audit(saved: SavedAudit, symbol: str) -> Audit:
 
 
 def _load_books(lane: BookLane, saved: SavedBookLane) -> None:
-    lane.tail = _change(saved.tail) if saved.tail else None
-    lane.applied = _change(saved.applied) if saved.applied else None
+    lane.tail, lane.applied = saved.tail, saved.applied
     lane.held = deque(_change(body) for body in saved.held)
     lane.since = [_change(body) for body in saved.since]
     lane.asked_at = saved.asked_at

@@ -15,6 +15,7 @@ from schemas import records
 from schemas.frames import RawFrame
 from services.normaliser.book import Book
 from services.normaliser.book_lane import CHANGE, BookLane
+from services.normaliser.change_lane import LastChange
 from services.normaliser.desk import Desk
 from services.normaliser.gaps import Hole, gap_of
 from services.normaliser.lane import Link
@@ -93,7 +94,7 @@ class StreamBookLane(BookLane):
             self.applied = self.tail
         self.wake()
 
-    def _missed(self, tail: records.BookChange, start: BookStart) -> None:
+    def _missed(self, tail: LastChange | records.BookChange, start: BookStart) -> None:
         """Changes between the last one and the snapshot are missing; the first one behind it will say how many."""
         if CHANGE in self.holes:
             return

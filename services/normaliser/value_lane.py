@@ -8,6 +8,7 @@ is remembered for a while of the exchange's clock; connections do not lag furthe
 from __future__ import annotations
 
 from collections import Counter
+from typing import ClassVar
 
 import msgspec
 
@@ -26,6 +27,8 @@ _REMEMBERED = 2_048
 
 class ValueLane(Lane):
     """Records known by their values and their count."""
+
+    quick: ClassVar[bool] = False
 
     def __init__(self, desk: Desk, exchange: str, market: str, symbol: str, channel: Channel) -> None:
         super().__init__(desk, exchange, market, symbol, channel)
