@@ -93,10 +93,11 @@ def _kept(table: tables.Table) -> str:
 def kinds_block() -> str:
     """Return the README's table of what is collected: a kind of record by exchange market."""
     kinds = [record.KIND for record in records.MARKET_RECORDS if record is not records.Connection]
-    lines = [f"| | {' | '.join(f'{exchange} {market}' for exchange, market in MARKETS)} |"]
-    lines.append(f"|---|{'---|' * len(MARKETS)}")
+    markets = [market for market in MARKETS.values() if not market.withdrawn]
+    lines = [f"| | {' | '.join(f'{market.exchange} {market.market}' for market in markets)} |"]
+    lines.append(f"|---|{'---|' * len(markets)}")
     for kind in kinds:
-        cells = [" ".join(_sources(market, kind)) or "not offered" for market in MARKETS.values()]
+        cells = [" ".join(_sources(market, kind)) or "not offered" for market in markets]
         lines.append(f"| {kind} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -19,10 +19,11 @@ def topics(market: Market, instruments: Iterable[Instrument], channels: Collecti
     for item in instruments:
         for channel in market.channels.values():
             if channel.name in channels or (not channels and channel.default):
-                name = channel.stream(item.exchange_symbol if channel.per_symbol else "")
+                symbol = item.exchange_symbol if channel.per_symbol else ""
+                name = channel.stream(symbol)
                 if name:
                     topic = Topic(channel.name, item.symbol if channel.per_symbol else subjects.ALL)
-                    routes.setdefault(channel.route, {})[name] = topic
+                    routes.setdefault(channel.route_of(symbol), {})[name] = topic
     return routes
 
 

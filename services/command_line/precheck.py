@@ -79,8 +79,9 @@ class Check:
         self.symbol = chosen.symbol
         routes: dict[str, dict[str, Channel]] = {}
         for channel in self.market.channels.values():
-            if channel.default and (name := channel.stream(chosen.exchange_symbol if channel.per_symbol else "")):
-                routes.setdefault(channel.route, {})[name] = channel
+            symbol = chosen.exchange_symbol if channel.per_symbol else ""
+            if channel.default and (name := channel.stream(symbol)):
+                routes.setdefault(channel.route_of(symbol), {})[name] = channel
         await asyncio.gather(self._polls(http, chosen), *(self._route(route, some) for route, some in routes.items()))
 
     async def _instruments(self, http: Http) -> Instrument | None:
@@ -268,7 +269,7 @@ async def precheck(
     ca_file: Path | None = None,
 ) -> list[Finding]:
     """Examine every market of the exchanges (none named: of all). Raises Broken for a name that does not exist."""
-    known = sorted({exchange for exchange, _ in MARKETS})
+    known = sorted({market.exchange for market in MARKETS.values() if not market.withdrawn})
     for name in exchanges:
         if name not in known:
             raise Broken(f"--exchanges names {name!r}; there are {', '.join(known)}")

@@ -20,8 +20,8 @@ EVERY = pytest.mark.parametrize("market", MARKETS.values(), ids=[".".join(key) f
 
 
 def streams(market: Market, symbol: str) -> list[tuple[str, str]]:
-    found = [(item.route, item.stream(symbol if item.per_symbol else "")) for item in market.channels.values()]
-    return [(route, name) for route, name in found if name]
+    asked = [(item, symbol if item.per_symbol else "") for item in market.channels.values()]
+    return [(item.route_of(own), item.stream(own)) for item, own in asked if item.stream(own)]
 
 
 @EVERY
@@ -35,7 +35,7 @@ def test_no_two_channels_share_a_stream(market: Market) -> None:
 
 @EVERY
 def test_names_and_kinds_are_known(market: Market) -> None:
-    assert {item.route for item in market.channels.values()} <= set(market.routes)
+    assert {route for symbol in SYMBOLS for route, _ in streams(market, symbol)} <= set(market.routes)
     assert not set(market.channels) & set(market.polls), "a frame's channel says which of the two it is"
     assert market.instruments.name in market.polls
     assert market.book_channel in market.channels

@@ -97,7 +97,8 @@ class Channel:
     kinds: tuple[str, ...]
     stream: Callable[[str], str]
     parse: Parser
-    route: str = ""
+    route: str | Callable[[str], str] = ""
+    """Or what makes it of the exchange's symbol, where a market's instruments are spread over several paths."""
     default: bool = True
     interval: str | None = None
     """Of a candle channel."""
@@ -114,6 +115,10 @@ class Channel:
     per_symbol: bool = True
     """If not, one stream carries every instrument of the market: `stream` is given an empty symbol and asked for once,
     its frames are filed under `_all`."""
+
+    def route_of(self, symbol: str) -> str:
+        """Return the route of the exchange's symbol's stream."""
+        return self.route if isinstance(self.route, str) else self.route(symbol)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,3 +261,5 @@ class Market:
     """Whether an instrument list says that it is cut and goes on elsewhere: what is not in it may be listed still."""
     greeting: Sequence[bytes] = ()
     """Messages sent right after the connection is open, before any subscription."""
+    withdrawn: bool = False
+    """The exchange speaks so no more: recordings do. What the README lists and `precheck` asks is without it."""
