@@ -85,7 +85,7 @@ class Feeds:
         """Say what finds no room, when that is another number than before."""
         if len(left_out) != self._left_out.get(route, 0):
             self._wiring.log.error(
-                "streams_left_out", count=len(left_out), route=route, reason="no further connection is allowed"
+                "streams_left_out", count=len(left_out), name=route, reason="no further connection is allowed"
             )
         self._left_out[route] = len(left_out)
 
@@ -139,13 +139,12 @@ class Feeds:
         pool, target = self._pools[route], self._feeds.get((route, move.target.number))
         if target is None:
             return  # nothing of it is wanted any more
-        self._wiring.log.info("streams_moving", count=len(move.names), route=route)
+        self._wiring.log.info("streams_moving", count=len(move.names), name=route)
         until = monotonic_us() + int((_PATIENCE_S + self._wiring.settings.overlap_s) * SECOND_US)
         settled = False
         while True:
-            moving = [
-                name for name in move.names if name in move.target.arriving
-            ]  # what is not, is not wanted any more
+            # What is not arriving is not wanted any more.
+            moving = [name for name in move.names if name in move.target.arriving]
             covered = [name for name in moving if target.covers(name)]
             if (settled and covered == moving) or monotonic_us() >= until:
                 break
@@ -154,4 +153,4 @@ class Feeds:
         left = [name for name in moving if name not in set(covered)]
         self._close(route, [*pool.moved(covered), *pool.kept(left)])
         self._tell(route, [slot for slot in (move.source, move.target) if (route, slot.number) in self._feeds])
-        self._wiring.log.info("streams_moved", count=len(covered), left=len(left), route=route)
+        self._wiring.log.info("streams_moved", count=len(covered), missing=len(left), name=route)

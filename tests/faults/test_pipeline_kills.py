@@ -23,15 +23,15 @@ from tests.recorded import Frame, canonical, micros
 PACE = "6"
 """Six times the recorded pace: the session takes five seconds, long enough to be killed in the middle of."""
 
-# The receive time differs from run to run; a spot quote has no other time, so it is filed under it.
+# The receive time and the place on the stream differ from run to run; a spot quote has no time but that.
 COLUMNS = {
     "trades": "* EXCEPT (received_at)",
-    "quotes": "* EXCEPT (received_at, timestamp), if(market = 'spot', NULL, timestamp) AS filed_at",
+    "quotes": "* EXCEPT (received_at, stream_sequence, timestamp), if(market = 'spot', NULL, timestamp) AS filed_at",
     "candles": "* EXCEPT (received_at)",
     "candle_updates": "* EXCEPT (received_at)",
-    "book_deltas": "* EXCEPT (received_at)",
-    "orderbooks": "* EXCEPT (received_at)",
-    "instruments": "* EXCEPT (received_at, timestamp)",
+    "book_deltas": "* EXCEPT (received_at, stream_sequence)",
+    "orderbooks": "* EXCEPT (received_at, stream_sequence)",
+    "instruments": "* EXCEPT (received_at, timestamp, stream_sequence)",
 }
 
 
