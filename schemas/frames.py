@@ -41,8 +41,8 @@ class RawFrame(msgspec.Struct, frozen=True, gc=False):
     published twice is known by (connection, number). `received_at` and `requested_at` are our clock, UTC microseconds.
 
     An answer of origin `backfill` says which of its rows were missing: `wanted`, the text of `schemas.spans.Spans` over
-    ids or times (microseconds). `done` is what earlier answers brought for the gaps that are still being filled, so that
-    whoever goes on after a crash need not ask for it again.
+    ids or times (microseconds). `done` is what earlier answers brought for the gaps that are still being filled: who
+    goes on after a crash need not ask for it again.
     """
 
     exchange: str

@@ -8,5 +8,6 @@ TRADING = "trading"
 ENDED = frozenset({"close", "closed", "delisted", "delivered", "expired", "settled", "settling"})
 """It will not trade again. Any other word (halt, break, suspend, ...) may be followed by `trading`.
 
-Among them Binance's SETTLING and CLOSE, Bybit's Closed, OKX's expired, Deribit's closed and settled, Gate.io's delisted.
+Among them Binance's SETTLING and CLOSE, Bybit's Closed, OKX's expired, Deribit's closed and settled, Gate.io's
+delisted.
 """
