@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check fmt generate bench env clean
+.PHONY: help setup run demo test check fmt generate bench chaos env clean
 
 help:  ## Show this help.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ generate: setup  ## Write the generated files (JSON Schemas, the tables in READM
 
 bench: setup  ## The figures that the README quotes.
 	$(BIN)/python -m benchmarks
+
+chaos: setup  ## Kills, pauses, full disks under load, then every event accounted for: SEED=1 EVENTS=500000.
+	$(BIN)/python -m benchmarks.chaos $(if $(SEED),--seed $(SEED)) $(if $(EVENTS),--events $(EVENTS)) $(CHAOS)
 
 env:  ## Write .env with random secrets for docker compose; what it holds already is kept.
 	@$(PYTHON) -m services.command_line.dotenv

@@ -26,16 +26,16 @@ UNREADABLE = {"drop", "truncate"}
 Event = tuple[tuple[str, Any], ...]
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """One form for a value, whichever of the two it was read from."""
     if isinstance(value, datetime):
         return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"
     if isinstance(value, Decimal):
         return value.normalize()
     if isinstance(value, dict):
-        return tuple(_plain(part) for part in value.values())
+        return tuple(plain(part) for part in value.values())
     if isinstance(value, list | tuple):
-        return tuple(_plain(part) for part in value)
+        return tuple(plain(part) for part in value)
     return value
 
 
@@ -54,7 +54,7 @@ def sent(data: Path) -> dict[tuple[str, str, str], Counter[Event]]:
         events = heard.setdefault((exchange, market, kind), {})
         for row in table.to_pylist():
             if row["fault"] not in UNREADABLE:
-                event = tuple((name, _plain(row[name])) for name in columns)
+                event = tuple((name, plain(row[name])) for name in columns)
                 events.setdefault(row["connection"], Counter())[event] += 1
     return {key: _merged(key[2], list(events.values())) for key, events in heard.items()}
 
@@ -76,14 +76,14 @@ def stored(data: Path, exchange: str, market: str, kind: str, like: Event) -> Co
         f"'{market}'{streamed} SETTINGS output_format_json_quote_decimals = 1",
     )
     types = {column.name: column.type for column in tables.BY_NAME[TABLE_OF[kind]].columns}
-    return Counter(tuple((name, _read(row[name], types[name])) for name in names) for row in rows)
+    return Counter(tuple((name, value_of(row[name], types[name])) for name in names) for row in rows)
 
 
-def _read(value: Any, column_type: str) -> Any:
+def value_of(value: Any, column_type: str) -> Any:
     if value is None or "Decimal" not in column_type:
         return value
     if isinstance(value, list):
-        return tuple(_read(part, column_type) for part in value)
+        return tuple(value_of(part, column_type) for part in value)
     return Decimal(value).normalize()
 
 
