@@ -25,7 +25,14 @@ import time
 from collections.abc import Sequence
 
 from schemas.errors import SettingsError
-from services.exchange_simulator.generator import binance_voice, bybit_voice, deribit_voice, gateio_voice, okx_voice
+from services.exchange_simulator.generator import (
+    binance_voice,
+    bybit_voice,
+    deribit_voice,
+    gateio_voice,
+    mexc_voice,
+    okx_voice,
+)
 from services.exchange_simulator.generator.clock import Clock
 from services.exchange_simulator.generator.dialect import Dialect
 from services.exchange_simulator.generator.ledger import Ledger
@@ -47,6 +54,8 @@ DIALECTS: tuple[Dialect, ...] = (
     deribit_voice.OPTION,
     gateio_voice.SPOT,
     gateio_voice.PERP,
+    mexc_voice.SPOT,
+    mexc_voice.PERP,
     bybit_voice.SPOT,
     bybit_voice.PERP,
 )

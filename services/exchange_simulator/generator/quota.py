@@ -1,4 +1,4 @@
-"""How many requests an address may make in a window of time, as an exchange counts them."""
+"""What an address may ask in a window of time, as an exchange counts it."""
 
 from __future__ import annotations
 
@@ -6,24 +6,21 @@ from collections import deque
 
 
 class Quota:
-    """So many requests in so long a window, which slides; those that were refused do not count."""
+    """So much weight in so long a window, which slides; requests that were refused do not count."""
 
-    def __init__(self, requests: int, window_us: int) -> None:
-        self.requests = requests
+    def __init__(self, weight: int, window_us: int) -> None:
+        self.weight = weight
         self._window_us = window_us
-        self._made_us: deque[int] = deque()
+        self._asked: deque[tuple[int, int]] = deque()
+        self._used = 0
 
-    def take(self, now_us: int) -> bool:
-        """Count a request; False where there is no room for it."""
-        made = self._made_us
-        while made and made[0] <= now_us - self._window_us:
-            made.popleft()
-        if len(made) >= self.requests:
+    def take(self, now_us: int, weight: int = 1) -> bool:
+        """Count a request of a weight; False where there is no room for it."""
+        asked = self._asked
+        while asked and asked[0][0] <= now_us - self._window_us:
+            self._used -= asked.popleft()[1]
+        if self._used + weight > self.weight:
             return False
-        made.append(now_us)
+        asked.append((now_us, weight))
+        self._used += weight
         return True
-
-    @property
-    def left(self) -> int:
-        """How many more there is room for, as of the request last counted."""
-        return self.requests - len(self._made_us)
