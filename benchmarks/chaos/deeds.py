@@ -146,8 +146,8 @@ class Doer:
         client = await nats.connect(
             self._pipeline.addresses()["nats_url"],
             max_reconnect_attempts=-1,
-            allow_reconnect=True,
             reconnect_time_wait=1,
+            error_cb=_unsaid,
         )
         try:
             stream = client.jetstream()
@@ -168,6 +168,10 @@ class Doer:
         )
         with urllib.request.urlopen(request, timeout=10) as answer:
             answer.read()
+
+
+async def _unsaid(_: Exception) -> None:
+    """NATS is away because it is meant to be."""
 
 
 def _now_us() -> int:
