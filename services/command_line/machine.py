@@ -122,7 +122,7 @@ class Machine:
             f'jetstream {{ store_dir: "{store.resolve()}", max_file_store: {rings + 1024**3} }}\n'
         )
         await self._child("nats-server", [program, "-c", str(config)], {}, output=store / "nats-server.log")
-        await self._wait_for(f"http://{self.settings.host}:{self._ports['monitor']}/healthz", "nats-server")
+        await self._wait_for(self.nats_health_url, "nats-server")
 
     async def _start_clickhouse(self) -> None:
         environment = {"TAPELINE_EMBEDDED_CLICKHOUSE_PORT": str(self._ports["clickhouse"])}
@@ -227,6 +227,11 @@ class Machine:
         except (TimeoutError, Busy) as error:
             raise Broken(f"{name} does not answer: {error}") from None
         return bus
+
+    @property
+    def nats_health_url(self) -> str:
+        """Where nats-server says whether it is well."""
+        return f"http://{self.settings.host}:{self._ports['monitor']}/healthz"
 
     async def get(self, url: str) -> dict[str, Any]:
         """Return the JSON object at a URL. Raises Busy when it does not answer."""

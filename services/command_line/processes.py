@@ -104,6 +104,17 @@ class Supervised:
         if not self.failed.done():
             self.failed.set_result(reason)
 
+    async def start_again(self, timeout_s: float) -> None:
+        """End it as `end` does, and let it be started again."""
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(process.wait(), timeout_s)
+        except TimeoutError:
+            process.kill()
+
     async def end(self, timeout_s: float) -> bool:
         """SIGTERM, then SIGKILL after `timeout_s`. Return whether it ended by itself."""
         self._ending = True

@@ -18,6 +18,7 @@ from schemas.errors import Broken, Busy, SettingsError
 from services.command_line import pipeline
 from services.command_line.drain import until_drained
 from services.command_line.machine import Machine
+from services.command_line.ring_watch import watch_rings
 from services.command_line.settings import PipelineSettings
 from services.command_line.summary import report
 
@@ -87,7 +88,7 @@ async def _run(
     if drained:
         ends.append(asyncio.ensure_future(until_drained(machine, stop)))
     failures: list[asyncio.Future[Any]] = [child.failed for child in machine.children.values()]
-    progress = asyncio.ensure_future(_progress(machine, log))
+    aside = [asyncio.ensure_future(_progress(machine, log)), asyncio.ensure_future(watch_rings(machine, log))]
     try:
         await asyncio.wait({*ends, *failures}, return_when=asyncio.FIRST_COMPLETED)
         for end in ends:
@@ -97,9 +98,9 @@ async def _run(
             if failure.done():
                 raise SettingsError(failure.result())
     finally:
-        for task in (*ends, progress):
+        for task in (*ends, *aside):
             task.cancel()
-        await asyncio.gather(*ends, progress, return_exceptions=True)
+        await asyncio.gather(*ends, *aside, return_exceptions=True)
 
 
 async def _settle(machine: Machine, stop: asyncio.Event) -> None:

@@ -32,6 +32,9 @@ MAX_BATCH = 1_000
 WRONG_LAST_SEQUENCE = 10071
 """JetStream's error code for a failed `Nats-Expected-Last-Subject-Sequence`."""
 
+INCOMPLETE_BATCH = 10176
+"""JetStream's error code for a batch of which the server lacks a message: it has lost some, on a full disk for one."""
+
 EXPECTED_SUBJECT_SEQUENCE = api.Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value
 
 ACK_TIMEOUT_S = 5.0
@@ -250,7 +253,7 @@ def _sequence_of(data: bytes) -> int:
         raise Overtaken(f"another owner published first: {ack.error.description}")
     text = f"NATS refused a batch: {ack.error.description} (error {ack.error.err_code})"
     # 4xx is about the request itself and would be refused again; 5xx and the rest are the server's condition.
-    if ack.error.code == 400:
+    if ack.error.code == 400 and ack.error.err_code != INCOMPLETE_BATCH:
         raise Broken(text)
     raise Busy(text)
 
