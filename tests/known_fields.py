@@ -70,7 +70,7 @@ def bodies(recordings: Path, exchange: str) -> Iterator[tuple[str, bytes]]:
 def gather(recordings: Path) -> Known:
     """Return the fields of every channel that is recorded, beside those known already."""
     known: Known = {key: set(fields) for key, fields in KNOWN_FIELDS.items()}
-    for exchange in {exchange for exchange, _ in MARKETS}:
+    for exchange in {market.exchange for market in MARKETS.values() if not market.withdrawn}:
         markets = [market for market in MARKETS.values() if market.exchange == exchange]
         for address, body in bodies(recordings, exchange):
             for market in of_address(markets, address):

@@ -75,7 +75,8 @@ RULES: dict[tuple[str, str], Callable[[int, random.Random], Ids]] = {
 
 
 def test_every_exchange_is_here() -> None:
-    assert {exchange for exchange, _ in RULES} == {exchange for exchange, _ in MARKETS}
+    spoken = {market.exchange for market in MARKETS.values() if not market.withdrawn}
+    assert {exchange for exchange, _ in RULES} == spoken
 
 
 def own_words(market: Market) -> Market:

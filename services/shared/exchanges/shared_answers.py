@@ -27,13 +27,23 @@ UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 def answer_reader(answer: type[T]) -> Callable[[RawFrame], T]:
     """Return a function that reads one REST answer. It raises BadFrame when the bytes are not that answer."""
-    decode = msgspec.json.Decoder(answer).decode
+    return frame_reader(answer, "not an answer of", strict=True)
+
+
+def frame_reader(
+    form: type[T], otherwise: str = "not a frame of channel", *, strict: bool = False
+) -> Callable[[RawFrame], T]:
+    """Return a function that reads frames of one form, and where it is not `strict` a number that is told as a text.
+
+    It raises BadFrame, `otherwise` and the channel's name, when the bytes are not of that form.
+    """
+    decode = msgspec.json.Decoder(form, strict=strict).decode
 
     def read(frame: RawFrame) -> T:
         try:
             return decode(frame.body)
         except UNREADABLE as error:
-            raise BadFrame(f"not an answer of {frame.channel}: {error}") from None
+            raise BadFrame(f"{otherwise} {frame.channel}: {error}") from None
 
     return read
 
