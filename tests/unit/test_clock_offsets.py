@@ -22,6 +22,7 @@ ANSWERS = {
     "binance": b'{"serverTime":1790000000123}',
     "okx": b'{"code":"0","data":[{"ts":"1790000000123"}],"msg":""}',
     "bybit": b'{"retCode":0,"retMsg":"OK","result":{"timeSecond":"1790000000","timeNano":"1790000000123456789"}}',
+    "bybit_v2": b'{"ret_code":0,"ret_msg":"OK","result":{},"time_now":"1790000000.123000"}',
     "gateio": b'{"server_time":1790000000123}',
     "mexc spot": b'{"serverTime":1790000000123}',
     "mexc perp": b'{"success":true,"code":0,"data":1790000000123}',

@@ -70,6 +70,7 @@ def test_an_error_is_told_in_the_exchanges_own_words(
 DATA = {
     "binance": b'{"serverTime":1}',
     "okx": b'{"code":"0","msg":"","data":[]}',
+    "bybit_v2": b'{"ret_code":0,"ret_msg":"OK","result":[]}',
     "bybit": b'{"retCode":0,"retMsg":"OK","result":{}}',
     "gateio": b'{"server_time":1}',
     "mexc": b'{"success":true,"code":0,"data":1}',

@@ -8,6 +8,7 @@ from services.shared.exchanges.binance_perp import BINANCE_PERP
 from services.shared.exchanges.binance_spot import BINANCE_SPOT
 from services.shared.exchanges.bybit_perp import BYBIT_PERP
 from services.shared.exchanges.bybit_spot import BYBIT_SPOT
+from services.shared.exchanges.bybit_v2 import BYBIT_V2
 from services.shared.exchanges.declaration import Market
 from services.shared.exchanges.deribit_market import DERIBIT_FUTURE, DERIBIT_OPTION
 from services.shared.exchanges.deribit_perp import DERIBIT_PERP
@@ -26,6 +27,7 @@ MARKETS: Mapping[tuple[str, str], Market] = {
         BINANCE_PERP,
         BYBIT_SPOT,
         BYBIT_PERP,
+        BYBIT_V2,
         DERIBIT_PERP,
         DERIBIT_FUTURE,
         DERIBIT_OPTION,
