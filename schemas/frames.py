@@ -8,7 +8,7 @@ A body over `COMPRESS_OVER` bytes is compressed and says so, since NATS refuses 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -30,6 +30,8 @@ DEFLATE = "deflate"
 
 COMPRESS_OVER = 900_000
 """Bytes. NATS's default limit for a message is 1 MiB, headers included."""
+
+_LINE_END = 10
 
 Origin = Literal["ws", "rest", "backfill"]
 
@@ -128,7 +130,7 @@ def unpack(subject: str, headers: Mapping[str, str] | None, body: bytes) -> list
         if origin not in ("ws", "rest", "backfill"):
             raise BadFrame(f"header {ORIGIN} is {origin!r}; allowed are ws, rest and backfill")
         if name.channel == subjects.PACKED:
-            return list(_unpack(name, collector, connection, origin, body))  # type: ignore[arg-type]
+            return _unpack(name, collector, connection, origin, body)  # type: ignore[arg-type]
         requested = headers.get(REQUESTED)
         return [
             RawFrame(
@@ -154,32 +156,35 @@ def unpack(subject: str, headers: Mapping[str, str] | None, body: bytes) -> list
         raise BadFrame(f"not a raw frame: {error}") from None
 
 
-def _unpack(
-    name: subjects.RawSubject, collector: str, connection: str, origin: Origin, body: bytes
-) -> Iterable[RawFrame]:
-    at = 0
-    while at < len(body):
+def _unpack(name: subjects.RawSubject, collector: str, connection: str, origin: Origin, body: bytes) -> list[RawFrame]:
+    found = []
+    exchange, market = name.exchange, name.market
+    at, size = 0, len(body)
+    while at < size:
         end = body.index(b"\n", at)
         channel, symbol, number, received, length = body[at:end].decode().split(" ")
         if not length.isdecimal():
             raise BadFrame(f"a packed message with a length of {length!r}")
         start = end + 1
         at = start + int(length)
-        if body[at : at + 1] != b"\n":
+        if at >= size or body[at] != _LINE_END:
             raise BadFrame("a packed message whose lengths do not add up")
-        yield RawFrame(
-            name.exchange,
-            name.market,
-            channel,
-            symbol,
-            collector,
-            connection,
-            int(number),
-            int(received),
-            origin,
-            body[start:at],
+        found.append(
+            RawFrame(
+                exchange,
+                market,
+                channel,
+                symbol,
+                collector,
+                connection,
+                int(number),
+                int(received),
+                origin,
+                body[start:at],
+            )
         )
         at += 1
+    return found
 
 
 class SessionEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
