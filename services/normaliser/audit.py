@@ -91,7 +91,7 @@ def _compared(ours: SavedBook, theirs: BookSnapshot, undecided: list[set[Decimal
     )
     for name, sign, own, other, bound, left_out in sides:
         known, told = _levels(own), _levels(other)
-        worst = None if bound is None else sign * Decimal(bound).scaleb(-ours.decimals)
+        worst = None if bound is None else sign * Decimal(bound)
         cut = min(told, key=lambda price: sign * price) if len(told) >= theirs.limit else None
         for price in sorted(known.keys() | told.keys(), key=lambda price: -sign * price):
             if any(end is not None and sign * price < sign * end for end in (worst, cut)) or price in left_out:

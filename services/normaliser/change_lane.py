@@ -7,7 +7,7 @@ import msgspec
 from schemas import records
 from services.normaliser.audits import Audits
 from services.normaliser.book import Book
-from services.normaliser.desk import Desk
+from services.normaliser.desk import Desk, Output
 from services.normaliser.lane import Lane
 from services.normaliser.quick import decoder
 from services.shared.exchanges.declaration import Channel
@@ -104,7 +104,8 @@ class ChangeLane(Lane):
             return False
         book.change(last, bids, asks)
         self._number, self._told = last, body
-        self.desk.put(self._kind, self._subject, body)
+        self._told_of[self._kind] += 1
+        self._tray.append(Output(self._subject, body))
         if self.alarm is None:
             self.wake()
         return True

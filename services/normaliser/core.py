@@ -89,7 +89,9 @@ class PartitionCore:
         desk = self._desk
         self._raw_sequence = raw_sequence
         try:
-            for frame in raw.unpack(subject, headers, body):
+            frames = raw.unpack(subject, headers, body)
+            desk.counters.frames += len(frames)
+            for frame in frames:
                 try:
                     self._frame(frame)
                 except BadFrame as error:
@@ -98,7 +100,8 @@ class PartitionCore:
                     self._refuse(BadFrame("it nests too deeply to be read"), subject, frame.body, frame)
         except BadFrame as error:
             self._refuse(error, subject, body, None)
-        tray, desk.tray = desk.tray, []
+        tray = desk.tray.copy()
+        desk.tray.clear()
         return tray
 
     def lost(self, first: int, last: int) -> None:
@@ -111,29 +114,31 @@ class PartitionCore:
                 lane.lose(f"RAW messages {first} to {last} were discarded before they were read")
 
     def _frame(self, frame: RawFrame) -> None:
-        desk = self._desk
-        desk.counters.frames += 1
-        self._now = frame.received_at
-        alarms = desk.alarms.get(frame.connection)
-        if alarms and alarms[0][0] <= frame.received_at:
-            self._ring(frame.connection, frame.received_at)
+        desk, connection, received_at = self._desk, frame.connection, frame.received_at
+        self._now = received_at
+        alarms = desk.alarms.get(connection)
+        if alarms and alarms[0][0] <= received_at:
+            self._ring(connection, received_at)
         lane = self._lanes.get((frame.exchange, frame.market, frame.symbol, frame.channel))
         if lane is None:
             lane = self._route(frame)
             if lane is None:
                 return
-        desk.heard[frame.connection] = frame.received_at
+        desk.heard[connection] = received_at
         if self._raw_sequence <= lane.seen:
             return
-        link = lane.link(frame)
-        if link is None:
-            desk.counters.duplicates += 1
+        link = lane.leader
+        if link is None or link.name != connection or frame.number <= link.number:
+            link = lane.link(frame)
+            if link is None:
+                desk.counters.duplicates += 1
+                return
+        link.number = frame.number
+        if lane.form is not None and link is lane.leader and lane.take(frame.body, received_at):
             return
-        if lane.form is not None and link is lane.leader and lane.take(frame.body, frame.received_at):
-            return
-        look = frame.received_at >= lane.look_at_fields
+        look = received_at >= lane.look_at_fields
         if look:
-            lane.look_at_fields = frame.received_at + LOOK_EVERY_US
+            lane.look_at_fields = received_at + LOOK_EVERY_US
             for path in unknown_fields(frame):
                 desk.counters.unknown_fields[f"{frame.exchange} {frame.market} {frame.channel} {path}"] += 1
         listing = self._listings.of(frame.exchange, frame.market)
@@ -144,7 +149,7 @@ class PartitionCore:
             for record in found:
                 lane.accept(record)  # type: ignore[arg-type]  # a channel yields no snapshots
         else:
-            lane.keep(link, found, frame.received_at)  # type: ignore[arg-type]
+            lane.keep(link, found, received_at)  # type: ignore[arg-type]
 
     def _route(self, frame: RawFrame) -> Lane | None:
         """Find the way of a frame that is not of a known lane: make the lane, or do what the frame says."""

@@ -93,6 +93,7 @@ class Desk:
         self.options = options
         self.counters = Counters()
         self.tray: list[Output] = []
+        """The same list for good: emptied, never replaced."""
         self.resyncs: list[Resync] = []
         self.heard: dict[str, int] = {}
         """Connection -> when it last showed that it lives (a frame of anything, or a session event), our clock."""
@@ -123,11 +124,6 @@ class Desk:
         self.tray.append(
             Output(subjects.md(kind, record.exchange, record.market, record.symbol), records.encode(record))
         )
-
-    def put(self, kind: str, subject: str, body: bytes) -> None:
-        """Put a market record into the tray that is JSON already."""
-        self.counters.records[kind] += 1
-        self.tray.append(Output(subject, body))
 
     def emit_gap(self, gap: records.Gap) -> None:
         """Put a gap's state into the tray."""

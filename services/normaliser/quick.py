@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from schemas import records, subjects
-from services.normaliser.desk import Desk
+from services.normaliser.desk import Desk, Output
 from services.normaliser.gaps import Hole
 from services.shared.exchanges.declaration import Channel, Listing
 from services.shared.exchanges.forms import ChangeForm, Form
@@ -48,6 +48,7 @@ class QuickLane:
         self._instrument: records.Instrument | None = None
         """As it was listed when the form was found."""
         self._kind = channel.kinds[0]
+        self._tray, self._told_of = desk.tray, desk.counters.records
         self._subject = subjects.md(self._kind, exchange, market, symbol)
         self._last: dict[str, records.Record] = {}
         self._told: bytes | None = None
@@ -96,7 +97,8 @@ class QuickLane:
         if number != self._number + 1 if self.by_ones else number == self._number:
             return False
         self._number, self._told = number, body
-        self.desk.put(self._kind, self._subject, body)
+        self._told_of[self._kind] += 1
+        self._tray.append(Output(self._subject, body))
         return True
 
     def known_by(self, record: records.Record) -> int | None:
