@@ -38,8 +38,9 @@ fmt: setup  ## Format the code and sort its imports.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-generate: setup  ## Write the generated files (JSON Schemas, the tables in README.md) anew.
+generate: setup  ## Write the generated files (JSON Schemas, the tables in README.md, dashboards) anew.
 	$(BIN)/python -m tests.generated
+	$(BIN)/python -m tests.dashboards
 
 bench: setup  ## The figures that the README quotes.
 	$(BIN)/python -m benchmarks
