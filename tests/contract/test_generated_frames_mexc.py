@@ -33,7 +33,7 @@ KINDS = {
 def played(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Listener, Heard]:
     """A market heard for most of a minute, with its ledger."""
     folder = tmp_path_factory.mktemp(request.param)
-    listener = Listener(build(folder, "mexc", ledger=True, symbols=ASSETS, events_per_s=40.0)[request.param])
+    listener = Listener(build(folder, "mexc", ledger=True, symbols=ASSETS, events_per_s=200.0)[request.param])
     return folder / "ledger", listener, listener.listen(SECONDS)
 
 
