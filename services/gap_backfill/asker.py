@@ -171,6 +171,9 @@ class Asker:
         except BadFrame as error:
             self._fail(page, f"an answer that cannot be used: {error}", passing=False)
             return
+        if page.probe:
+            self._core.probed(page, found.places, now_us(), full=found.full)
+            return
         got = page.wanted & found.places
         filling = self._core.fillings.get(series)
         if got and filling is not None:

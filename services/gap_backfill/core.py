@@ -19,8 +19,20 @@ import msgspec
 from schemas.records import Gap
 from schemas.spans import Spans
 from services.gap_backfill.filling import Filling, Page, Work
-from services.gap_backfill.series import SECOND_US, Ages, Lost, Series, Wanted, age_us, judge, series_of
-from services.shared.exchanges.history import History
+from services.gap_backfill.series import (
+    UNTOLD_US,
+    Ages,
+    Lost,
+    Series,
+    Untold,
+    Wanted,
+    age_us,
+    judge,
+    reaches_beyond,
+    series_of,
+)
+from services.gap_backfill.wording import cause, shortened
+from services.shared.exchanges.history import SECOND_US, History
 
 Status = Literal["open", "filling", "filled", "partly_filled", "unavailable"]
 FINAL: frozenset[Status] = frozenset(("filled", "partly_filled", "unavailable"))
@@ -114,8 +126,11 @@ class BackfillCore:
         )
         if merged == known and told.received_at <= known.received_at:
             return
-        self._tell(merged, known.status, max(now, told.received_at))
-        if known.status not in FINAL:
+        reopened = known.status == "filled" and reaches_beyond(told, known)
+        if reopened:
+            merged = msgspec.structs.replace(merged, last_missing=told.last_missing)
+        self._tell(merged, "open" if reopened else known.status, max(now, told.received_at))
+        if reopened or known.status not in FINAL:
             self._open(self.states[known.gap_id], now)
 
     def _open(self, gap: Gap, now: int) -> None:
@@ -133,14 +148,18 @@ class BackfillCore:
         if work is None:
             work = filling.works[gap.gap_id] = Work(gap, attempts=gap.attempts, brought=gap.records_filled)
         work.gap = gap
+        if isinstance(verdict, Untold) and work.probe_from is None and not work.fenced:
+            work.probe_from, work.due_at = verdict.first, max(work.due_at, verdict.due_at)
         if not isinstance(verdict, Wanted):
             return
+        if work.probe_from is not None:
+            work.probe_from, work.due_at = None, work.due_at if work.failures else 0
         if gap.priority is None:
             work.gap = msgspec.structs.replace(gap, priority=self._ages.priority(age_us(gap, now)))
         if not verdict.places:
             self._tell(gap, "filled", now, evidence=f"{gap.evidence}; nothing was due between its bounds")
-        elif verdict.places != work.wanted:
-            work.wanted, work.ripe_at, work.looked = verdict.places, verdict.ripe_at, False
+        elif verdict.places != work.wanted or work.fenced:
+            work.wanted, work.ripe_at, work.looked, work.fenced = verdict.places, verdict.ripe_at, False, False
 
     def found(self, gap: Gap, now: int) -> None:
         """Take a gap that we found ourselves: it is told, and goes the way of all others."""
@@ -194,16 +213,13 @@ class BackfillCore:
         return taken
 
     def busy(self, soon: int) -> int:
-        """Return how many gaps are on their way: being filled, or to be looked at until `soon`, our clock.
+        """Return how many gaps are on their way: being filled, or to be looked at or asked for until `soon`, our clock.
 
-        Those are not that wait for their far side, or for an exchange that is away.
+        Those are not that wait for somebody to listen again, or for an exchange that refused them so often that it must
+        be away; one that asks for a pause is waited for.
         """
-        return len(self._events) + sum(
-            1
-            for filling in self.fillings.values()
-            for work in filling.works.values()
-            if work.ripe_at is not None and max(work.ripe_at, work.due_at) <= soon
-        )
+        works = (work for filling in self.fillings.values() for work in filling.works.values())
+        return len(self._events) + sum(work.on_its_way(soon, self._patience.bad_tries) for work in works)
 
     # -- tables ------------------------------------------------------------------------------------------------------
 
@@ -244,6 +260,7 @@ class BackfillCore:
                 self._failed(work, now, "rows that were brought were refused on their way to the table")
                 if work.failures >= self._patience.bad_tries:
                     filling.refused = filling.refused | (work.wanted & vanished)
+        filling.fence = None
         for work in list(filling.works.values()):
             if work.ripe_at is not None and work.ripe_at <= now:
                 work.looked = True
@@ -260,30 +277,26 @@ class BackfillCore:
             attempts=work.attempts,
             records_filled=work.brought,
             priority=work.gap.priority or self._ages.priority(age_us(work.gap, now)),
+            last_missing=work.wanted.last if work.fenced else work.gap.last_missing,
         )
         if not refused:
             why = "every missing row is in its table" if work.brought else "nothing was missing after all"
-            self._tell(gap, "filled", now, evidence=f"{_cause(gap)}; {why}")
+            self._tell(gap, "filled", now, evidence=f"{cause(gap)}; {why}")
             return
         status: Status = "partly_filled" if refused != work.wanted else "unavailable"
         why = work.trouble or "the exchange does not serve it"
-        lost = _shortened(refused)
-        self._tell(gap, status, now, evidence=f"{_cause(gap)}; lost for good: {lost} ({refused.count}): {why}")
+        lost = shortened(refused)
+        self._tell(gap, status, now, evidence=f"{cause(gap)}; lost for good: {lost} ({refused.count}): {why}")
 
     # -- requests ----------------------------------------------------------------------------------------------------
-
-    def exchanges(self) -> set[str]:
-        """Return the exchanges that anything is missing of."""
-        return {series.exchange for series in self.fillings}
 
     def next_page(self, exchange: str, now: int) -> Page | None:
         """Return the call to be made next; the gaps it serves are `filling` from here on."""
         best: tuple[Filling, Work] | None = None
         for filling in self.fillings.values():
-            if filling.series.exchange == exchange and filling.resumed:
-                work = filling.first_due(now)
-                if work is not None and (best is None or work.order < best[1].order):
-                    best = (filling, work)
+            work = filling.first_due(now) if filling.series.exchange == exchange else None
+            if work is not None and (best is None or work.order < best[1].order):
+                best = (filling, work)
         if best is None:
             return None
         filling, work = best
@@ -338,6 +351,28 @@ class BackfillCore:
                 work.trouble = "the exchange does not serve it"
                 filling.refused = filling.refused | missed
 
+    def probed(self, page: Page, found: Spans, now: int, *, full: bool) -> None:
+        """Take what the exchange has from a gap's begin on, of which no row behind it has told the far side.
+
+        What it has may have been heard by now, and be on its way: it is missing when it is in no table a while later.
+        """
+        filling = self.fillings.get(page.series)
+        work = filling.works.get(page.gap.gap_id) if filling is not None else None
+        if work is None or work.probe_from is None:
+            return
+        work.attempts, work.failures = work.attempts + 1, 0
+        if found:
+            work.wanted = work.wanted | Spans([(work.probe_from, found.last)])
+            work.probe_from = found.last + 1
+            if full:
+                return
+        work.probe_from = None
+        if work.wanted:
+            work.ripe_at, work.looked, work.fenced = now + UNTOLD_US, False, True
+            return
+        why = f"when the exchange was asked, it had nothing from {page.first} on"
+        self._tell(work.gap, "filled", now, attempts=work.attempts, evidence=f"{cause(work.gap)}; {why}")
+
     def failed(self, page: Page, why: str, now: int, *, passing: bool, pause_us: int = 0) -> None:
         """Take it that a call brought nothing: `passing` when the exchange is away or overloaded.
 
@@ -346,9 +381,11 @@ class BackfillCore:
         filling = self.fillings.get(page.series)
         if filling is None:
             return
-        for work in filling.touched(page.wanted):
+        for work in filling.served(page):
             self._failed(work, now, why, pause_us)
-            if not passing and work.failures >= self._patience.bad_tries:
+            if not passing and page.probe and work.failures >= self._patience.bad_tries:
+                self._tell(work.gap, "unavailable", now, attempts=work.attempts, evidence=f"{cause(work.gap)}; {why}")
+            elif not passing and work.failures >= self._patience.bad_tries:
                 filling.refused = filling.refused | (page.wanted & work.wanted)
                 filling.look_at = now
 
@@ -357,13 +394,3 @@ class BackfillCore:
         work.failures += 1
         work.trouble = why
         work.due_at = now + max(pause_us, self._patience.pause_us(work.failures))
-
-
-def _cause(gap: Gap) -> str:
-    """Return what a gap was found by, without what was said of it later."""
-    return gap.evidence.split("; ", 1)[0]
-
-
-def _shortened(places: Spans, most: int = 20) -> str:
-    runs = list(places)
-    return str(Spans(runs[:most])) + (f" and {len(runs) - most} runs more" if len(runs) > most else "")

@@ -23,6 +23,8 @@ class Page:
     wanted: Spans
     gap: Gap
     """The gap that it is made for; others of the series are served by it in passing."""
+    probe: bool = False
+    """Only to learn what there is: nothing of the answer is published."""
 
     def path(self, symbol: str) -> str:
         """Return path and query; `symbol` is the exchange's own, percent-encoded."""
@@ -48,6 +50,10 @@ class Work:
     """Of these, so many brought nothing since a row of it last came to its table."""
     absences: int = 0
     """Answers in a row that did not hold all that was asked for."""
+    probe_from: int | None = None
+    """While its far side is untold: the place from which on the exchange is to be asked what there is."""
+    fenced: bool = False
+    """Its far side was told by the exchange alone: what was heard live until then has to be told first."""
     brought: int = 0
     """Rows of it that were brought from the exchange."""
     trouble: str = ""
@@ -64,6 +70,13 @@ class Work:
             for places in without:
                 self._left = self._left - places
         return self._left
+
+    def on_its_way(self, soon: int, most_failures: int) -> bool:
+        """Return whether it is looked at or asked for until `soon`, our clock, or after fewer failures than these."""
+        due_at = self.due_at if self.probe_from is not None else self.ripe_at
+        if due_at is None:
+            return False
+        return self.failures < most_failures if self.failures else due_at <= soon
 
     @property
     def order(self) -> tuple[int, int, str]:
@@ -92,6 +105,8 @@ class Filling:
         """Whether it was looked up what an earlier process had published."""
         self.look_at: int | None = None
         """When the table is to be asked, our clock."""
+        self.fence: int | None = None
+        """The RAW sequence up to which the normaliser must have read before fenced gaps are looked at."""
         self.looks = 0
         """How often it was asked since anything was published."""
 
@@ -105,11 +120,19 @@ class Filling:
 
     def first_due(self, now: int) -> Work | None:
         """Return the gap that matters most, of those that something is to be asked for now."""
-        due = (work for work in self.works.values() if work.looked and work.due_at <= now and self.left(work))
+        due = (
+            work
+            for work in self.works.values()
+            if work.due_at <= now
+            and (work.probe_from is not None or (self.resumed and work.looked and self.left(work)))
+        )
         return min(due, key=lambda work: work.order, default=None)
 
     def page(self, work: Work, now: int) -> Page:
         """Return the next call for a gap; it serves the others of the series that lie in its reach."""
+        if work.probe_from is not None:
+            first, most = work.probe_from, self.history.most
+            return Page(self.series, self.history, first, first + most - 1, most, Spans(), work.gap, probe=True)
         left = self.left(work)
         first = left.first
         if self.history.keyed == "time":
@@ -123,9 +146,22 @@ class Filling:
         last = wanted.last
         return Page(self.series, self.history, first, last, last - first + 1, wanted, work.gap)
 
+    def fenced(self, now: int) -> bool:
+        """Return whether a gap is to be looked at for the first time whose far side the exchange alone has told."""
+        return any(
+            work.fenced and not work.looked and work.ripe_at is not None and work.ripe_at <= now
+            for work in self.works.values()
+        )
+
     def touched(self, wanted: Spans) -> Iterable[Work]:
         """Return the gaps that a page serves."""
         return [work for work in self.works.values() if work.wanted & wanted]
+
+    def served(self, page: Page) -> Iterable[Work]:
+        """Return the gaps that a page is made for: one, where it is only to learn what there is."""
+        if page.probe:
+            return [work for name, work in self.works.items() if name == page.gap.gap_id]
+        return self.touched(page.wanted)
 
     def lookup(self) -> tuple[int, int] | None:
         """Return the first and last key about which the table is to be asked: of everything that is not closed."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 
 from schemas import streams, subjects
@@ -24,11 +26,23 @@ _checkpoint = msgspec.json.Decoder(_Checkpoint).decode
 _slice = msgspec.json.Decoder(_Slice).decode
 
 
+class Read(NamedTuple):
+    """How far the normaliser has read a RAW partition, and the MD sequence of the checkpoint that says so."""
+
+    raw_sequence: int
+    md_sequence: int
+
+
+async def read_up_to(bus: Bus, part: int) -> Read | None:
+    """Return how far a RAW partition was read, or None while nothing says so. Raises Busy."""
+    checkpoint = await bus.last_of(streams.MD, subjects.checkpoint(part))
+    return None if checkpoint is None else Read(_checkpoint(checkpoint.body).raw_sequence, checkpoint.sequence)
+
+
 async def through(bus: Bus, series: Series, raw_sequence: int) -> bool:
     """Return whether every row of a series' frame, and of those before it, is in its table or refused. Raises Busy."""
-    part = subjects.partition(series.exchange, series.market, series.symbol)
-    checkpoint = await bus.last_of(streams.MD, subjects.checkpoint(part))
-    if checkpoint is None or _checkpoint(checkpoint.body).raw_sequence < raw_sequence:
+    read = await read_up_to(bus, subjects.partition(series.exchange, series.market, series.symbol))
+    if read is None or read.raw_sequence < raw_sequence:
         return False
     table = table_of(series.kind)
     slices = [_slice(value) for value in (await bus.values(streams.BATCHES)).values()]
@@ -37,4 +51,4 @@ async def through(bus: Bus, series: Series, raw_sequence: int) -> bool:
         return False
     # The records stand before the checkpoint that says so.
     unstored = await bus.next_of(streams.MD, table.subject, min(stored) + 1)
-    return unstored is None or unstored > checkpoint.sequence
+    return unstored is None or unstored > read.md_sequence

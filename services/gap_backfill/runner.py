@@ -23,7 +23,7 @@ from services.gap_backfill.by_hand import ByHand
 from services.gap_backfill.core import FINAL, BackfillCore
 from services.gap_backfill.filling import Filling
 from services.gap_backfill.findings import gaps_of
-from services.gap_backfill.passage import through
+from services.gap_backfill.passage import read_up_to, through
 from services.gap_backfill.reading import decode_gap
 from services.gap_backfill.series import DAY_US, Series, places_of
 from services.gap_backfill.settings import GapBackfillSettings
@@ -202,6 +202,8 @@ class Runner:
     async def _look(self, filling: Filling) -> None:
         if not filling.resumed:
             self.core.resume(filling, *await self._published(filling))
+        if filling.fenced(now_us()) and not await self._heard_all(filling):
+            return
         # Asked before the table is: what is through and not in the table then, was refused on its way.
         late = bool(filling.pending) and filling.looks >= LATE_LOOKS
         passed = late and await through(self._bus, filling.series, filling.sequence)
@@ -211,6 +213,22 @@ class Runner:
         asker = self._askers.get(filling.series.exchange)
         if asker is not None:
             asker.wake.set()
+
+    async def _heard_all(self, filling: Filling) -> bool:
+        """Return whether what RAW held when this was first asked is read, and what the normaliser said of it.
+
+        Only then is a row missing that the exchange has, and no table: it is not on its way.
+        """
+        series, reader = filling.series, self._reader
+        part = subjects.partition(series.exchange, series.market, series.symbol)
+        if filling.fence is None:
+            last = await self._bus.last_of(streams.RAW, subjects.raw_filter(part))
+            filling.fence = 0 if last is None else last.sequence
+        read = await read_up_to(self._bus, part)
+        if read is None or read.raw_sequence < filling.fence or reader is None:
+            return False
+        told = await reader.caught_up_to()
+        return told is not None and told >= read.md_sequence
 
     async def _published(self, filling: Filling) -> tuple[Spans, int]:
         """Return what was published for a series and is on its way, and the RAW sequence of the last frame.

@@ -19,6 +19,8 @@ from services.shared.exchanges.history import History
 SECOND_US = 1_000_000
 HOUR_US = 3_600 * SECOND_US
 DAY_US = 24 * HOUR_US
+UNTOLD_US = 15 * SECOND_US
+"""How long the first row behind a gap may take to come, before the exchange is asked what there is."""
 
 Priority = Literal["urgent", "recent", "historical"]
 RANKS: Mapping[Priority | None, int] = {"urgent": 0, "recent": 1, "historical": 2, None: 3}
@@ -83,13 +85,24 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
+class Untold:
+    """No row behind the gap has told its far side: what the exchange serves from the place `first` on will tell it.
+
+    It is asked at `due_at` (our clock), when a row that was heard live would have come.
+    """
+
+    first: int
+    due_at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Lost:
     """Nothing of it can be had any more, for this reason."""
 
     reason: str
 
 
-def judge(gap: Gap, history: History | None, now: int) -> Wanted | Wait | Lost:
+def judge(gap: Gap, history: History | None, now: int) -> Wanted | Wait | Untold | Lost:
     """Say what is to be asked for to fill a gap, from its bounds alone."""
     if history is None:
         return Lost("the exchange serves no history of this")
@@ -106,11 +119,12 @@ def judge(gap: Gap, history: History | None, now: int) -> Wanted | Wait | Lost:
     return _timed(gap, history, oldest)
 
 
-def _numbered(gap: Gap) -> Wanted | Wait | Lost:
+def _numbered(gap: Gap) -> Wanted | Wait | Untold | Lost:
     if gap.first_missing is None:
         return Lost("nothing was known of the numbers before it")
     if gap.last_missing is None:
-        return Wait()
+        heard_again = gap.detection_time if gap.gap_type == "ring" else gap.lost_to
+        return Wait() if heard_again is None else Untold(gap.first_missing, heard_again + UNTOLD_US)
     return Wanted(Spans([(gap.first_missing, gap.last_missing)]), gap.detection_time)
 
 
@@ -146,3 +160,10 @@ def places_of(keys: Spans, history: History) -> Spans:
     """Return the places of keys."""
     step = history.step_us
     return keys if step == 1 else Spans((-(-first // step), last // step) for first, last in keys)
+
+
+def reaches_beyond(told: Gap, known: Gap) -> bool:
+    """Return whether a finder tells of numbers that were not known to be missing when the gap was closed."""
+    if told.last_missing is None or known.first_missing is None:
+        return False
+    return told.last_missing > (known.first_missing - 1 if known.last_missing is None else known.last_missing)

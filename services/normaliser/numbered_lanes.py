@@ -48,6 +48,9 @@ class NumberedLane(Lane):
                 self._old(record, number)
                 return
             if self.holes:
+                if self.desk.was_refilled(record):
+                    self.desk.counters.duplicates += 1  # late: the exchange has told the far side before it did
+                    return
                 self.settle(record.KIND, record)
             elif number != last.sequence + 1 and self._before(record, number) > last.sequence:
                 self._skipped(last, last.sequence, record, number)

@@ -90,6 +90,17 @@ def test_what_was_jumped_over_before_a_hole_comes_no_more(rig: Rig) -> None:
     assert rig.trade(12, at=10, on="C") == []
 
 
+def test_a_trade_that_the_exchange_has_told_of_before_it_came_is_not_put_out_again(rig: Rig) -> None:
+    rig.trade(10, at=1)
+    rig.session("closed", at=3, reason="test")
+    rig.session("subscribed", "trades", at=4, on="C")
+    assert len(past(rig, "trades_history", rows(11, 12), "11-12", at=60)) == 2
+    assert [rig.trade(11, at=61, on="C"), rig.trade(12, at=62, on="C")] == [[], []]
+    told, trade = rig.trade(14, at=63, on="C")
+    assert (told["first_missing"], told["last_missing"], told["status"]) == (11, 13, "open")
+    assert trade["sequence"] == 14
+
+
 def test_a_frame_that_is_published_again_brings_nothing(rig: Rig) -> None:
     assert len(past(rig, "trades_history", rows(11, 12), "11-12", at=3)) == 2
     assert rig.again() == []

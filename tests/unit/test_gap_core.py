@@ -78,6 +78,9 @@ class World:
         rows = Spans([(page.first, page.last)])
         if page.series in self.served:
             rows = rows & self.served[page.series]
+        if page.probe:
+            self.core.probed(page, rows, self.now, full=rows.count >= page.count)
+            return page
         got = rows & page.wanted
         self.published[page.series] = self.published.get(page.series, Spans()) | got
         self.core.answered(page, rows, self.now, full=rows.count >= page.count)
@@ -143,12 +146,65 @@ def test_what_is_there_is_not_asked_for_and_one_call_serves_many_gaps() -> None:
 
 def test_a_gap_waits_for_its_far_side_and_grows_with_it() -> None:
     world = World()
-    world.core.take(gap(first_missing=5, before_timestamp=None), NOW)
+    world.core.take(gap(first_missing=5, before_timestamp=None, lost_to=None), NOW)
+    world.settle(60)
+    assert not world.calls and not world.events and world.core.busy(world.now) == 0, "nobody listens again yet"
+    world.core.take(gap(first_missing=5, before_timestamp=None, lost_to=world.now, received_at=world.now), world.now)
     world.settle(5)
-    assert not world.calls and not world.events and world.core.busy(world.now) == 0
-    world.core.take(gap(first_missing=5, last_missing=9, received_at=NOW + 1), world.now)
+    assert not world.calls, "the next trade may come any moment"
+    assert world.core.busy(world.now + 30 * SECOND_US) == 1
+    world.core.take(gap(first_missing=5, last_missing=9, received_at=world.now), world.now)
     world.settle(3)
     assert world.last().status == "filled" and world.last().records_filled == 5
+
+
+def test_a_gap_whose_next_trade_never_comes_ends_when_the_exchange_has_nothing_more() -> None:
+    world = World(served={BTC: Spans()})
+    world.core.take(gap(first_missing=5, before_timestamp=None), NOW)
+    world.settle(40)
+    assert [page.path("BTCUSDT") for page in world.calls] == ["/fapi/v1/aggTrades?symbol=BTCUSDT&fromId=5&limit=1000"]
+    assert (world.last().status, world.last().records_filled) == ("filled", 0)
+    assert "it had nothing from 5 on" in world.last().evidence
+    told = gap(first_missing=5, last_missing=6, received_at=world.now + 1)
+    world.served[BTC] = Spans([(5, 6)])
+    world.core.take(told, world.now)
+    assert world.last().status == "open", "the exchange had not told all"
+    world.settle(5)
+    assert (world.last().status, world.last().last_missing, world.last().records_filled) == ("filled", 6, 2)
+
+
+def test_what_the_exchange_has_behind_a_gap_is_missing_if_it_is_in_no_table_a_while_later() -> None:
+    world = World(served={BTC: Spans([(5, 1_205)])}, stored={BTC: Spans([(1_201, 1_205)])})
+    world.core.take(gap(first_missing=5, before_timestamp=None), NOW)
+    world.settle(25)
+    assert [page.first for page in world.calls] == [5, 1_005], "until an answer is not full"
+    assert world.last().status == "open" and not world.published
+    world.settle(20)
+    assert [str(page.wanted) for page in world.calls[2:]] == ["5-1004", "1005-1200"]
+    assert (world.last().status, world.last().last_missing, world.last().records_filled) == ("filled", 1_205, 1_196)
+    world.core.take(gap(first_missing=5, last_missing=1_200, received_at=world.now), world.now)
+    assert world.last().status == "filled"
+
+
+def test_a_trade_that_tells_the_far_side_in_time_is_believed_instead() -> None:
+    world = World(served={BTC: Spans([(5, 20)])})
+    world.core.take(gap(first_missing=5, before_timestamp=None), NOW)
+    world.settle(20)
+    assert len(world.calls) == 1
+    world.core.take(gap(first_missing=5, last_missing=8, received_at=world.now), world.now)
+    world.settle(5)
+    assert world.stored[BTC] == Spans([(5, 8)]) and world.last().status == "filled"
+
+
+def test_an_exchange_that_cannot_tell_what_there_is_leaves_the_gap_unavailable() -> None:
+    world = World()
+    world.core.take(gap(first_missing=5, before_timestamp=None), NOW)
+    while world.now < NOW + 200 * SECOND_US and world.last().status == "open":
+        page = world.core.next_page("binance", world.now)
+        if page is not None:
+            world.core.failed(page, "garbage", world.now, passing=False)
+        world.now += SECOND_US
+    assert (world.last().status, world.last().attempts) == ("unavailable", 6)
 
 
 def test_a_gap_in_which_nothing_was_missed_is_closed_without_a_call() -> None:
