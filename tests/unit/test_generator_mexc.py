@@ -13,7 +13,6 @@ import pytest
 from schemas.proto import mexc_pb2 as pb
 from services.exchange_simulator.generator.mexc_figures import with_exponent
 from services.exchange_simulator.generator.mexc_listings import listings
-from services.exchange_simulator.generator.mexc_voice import PERP, SPOT
 from services.exchange_simulator.generator.names import assets
 from services.exchange_simulator.generator.venue import GeneratedVenue
 from services.exchange_simulator.mexc_protocol import ContractControl, SpotControl
@@ -192,16 +191,25 @@ def test_refusals(venues: Mapping[str, GeneratedVenue]) -> None:
         assert venues["perp"].get(path, {}, NOW_US).status == 404
 
 
-def test_the_number_that_chains_a_book_change_is_found_in_its_frame(venues: Mapping[str, GeneratedVenue]) -> None:
-    """Also in a binary one, where its digits may be replaced by as many others."""
-    assert SPOT.chain is not None
-    assert PERP.chain is not None
+def test_a_book_change_is_unchained_and_still_readable(tmp_path: Path) -> None:
+    """Both versions of a binary one are raised: it begins elsewhere, and not behind its own end."""
+    venues = build(tmp_path, "mexc", ledger=True, symbols=("BTC",))
     session = venues["spot"].connect("/ws", "", NOW_US)
     name = "spot@public.aggre.depth.v3.api.pb@100ms@BTCUSDT"
     session.receive(json.dumps({"method": "SUBSCRIPTION", "params": [name]}).encode(), NOW_US)
-    frames = [frame for _, frame in play(session, NOW_US, 20)]
-    for place, frame in enumerate(frames):
-        begins = pb.PushDataV3ApiWrapper.FromString(frame).publicAggreDepths.fromVersion
-        found = SPOT.chain.search(frame)
-        assert found is not None
-        assert found[1].decode() == begins, place
+    (_, frame) = next(play(session, NOW_US, 20, batch=1))
+    spoiled = session.unchained(0, frame, 1_000)
+    assert spoiled is not None
+    assert type(spoiled) is type(frame)
+    before, after = (pb.PushDataV3ApiWrapper.FromString(body).publicAggreDepths for body in (frame, spoiled))
+    assert int(after.fromVersion) == int(before.fromVersion) + 1_000
+    assert int(after.toVersion) == int(before.toVersion) + 1_000
+    assert (after.bids, after.asks) == (before.bids, before.asks)
+    contract = venues["perp"].connect("/edge", "", NOW_US)
+    contract.receive(b'{"method":"sub.depth","param":{"symbol":"BTC_USDT","compress":false}}', NOW_US)
+    (_, frame) = next(play(contract, NOW_US, 20, batch=1))
+    spoiled = contract.unchained(0, frame, 1_000)
+    assert spoiled is not None
+    assert json.loads(spoiled)["data"] == json.loads(frame)["data"] | {
+        "version": json.loads(frame)["data"]["version"] + 1_000
+    }

@@ -42,6 +42,8 @@ _PERP_TOPICS = {
     "ticker": "full_ticker",
     "funding.rate": "funding",
 }
+_VERSIONS = re.compile(rb"\x22[\x01-\x12](\d+)\x2a[\x01-\x12](\d+)\x30")
+"""Fields 4 and 5 of book changes, `fromVersion` and `toVersion`, each with its length; the tag of field 6 follows."""
 _CANDLES = frozenset(f"candle_{interval}" for interval in INTERVALS_US)
 
 
@@ -163,7 +165,7 @@ SPOT = Dialect(
     listings=partial(listings, "spot"),
     rhythm=Rhythm(candle_us=SECOND_US, tells_candle_ends=False, begins=_CANDLES),
     rows=mexc_rows.SPOT,
-    chain=re.compile(rb"\x22[\x01-\x12](\d+)\x2a"),  # `fromVersion`: field 4, its length, its digits; field 5 follows
+    chain=_VERSIONS,
     voice=SpotVoice,
 )
 PERP = Dialect(

@@ -131,15 +131,18 @@ class GeneratedSession:
             row["fault"] = fault
 
     def unchained(self, place: int, frame: bytes, by: int) -> bytes | None:
-        """Return a book change whose number of the change before is raised by so much; None for any other frame."""
+        """Return a book change whose numbers that chain it are raised by so much; None for any other frame."""
         chain = self._venue.chain
         if chain is None or self.about(place).kind != "book_change":
             return None
         found = chain.search(frame)
         if found is None:
             return None
-        begin, end = found.span(1)
-        return type(frame)(frame[:begin] + str(int(found[1]) + by).encode() + frame[end:])
+        parts, end = [], 0
+        for group in range(1, chain.groups + 1):
+            parts += [frame[end : found.start(group)], b"%d" % (int(found[group]) + by)]
+            end = found.end(group)
+        return type(frame)(b"".join([*parts, frame[end:]]))
 
     def behind(self) -> bool:
         """Whether anything is still to be handed out, however late."""
