@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -87,13 +87,16 @@ class Line:
     """Events that are nowhere, or in a gap that should not be, in words."""
 
 
-def account(data: Path, allowed: Callable[[str, str, Gap], bool]) -> dict[tuple[str, str, str], Line]:
-    """Return what became of everything, by exchange, market and kind.
+def account(
+    data: Path, allowed: Callable[[str, str, Gap], bool], only: Collection[str] = TABLE_OF
+) -> dict[tuple[str, str, str], Line]:
+    """Return what became of everything, or of `only` some kinds, by exchange, market and kind.
 
     `allowed` says of a gap of an exchange's market whether anything may be missing in it.
     """
     gaps = _gaps(data)
-    return {key: _line(data, key, files, gaps, allowed) for key, files in sorted(_files(data).items())}
+    files = sorted(_files(data).items())
+    return {key: _line(data, key, paths, gaps, allowed) for key, paths in files if key[2] in only}
 
 
 def _files(data: Path) -> dict[tuple[str, str, str], list[Path]]:

@@ -33,13 +33,20 @@ class Deed(NamedTuple):
 
 
 def plan(
-    seed: int, duration_s: float, kills: int, markets: Sequence[str], *, loses: bool = True, full_disk: bool = True
+    seed: int,
+    duration_s: float,
+    kills: int,
+    markets: Sequence[str],
+    *,
+    loses: bool = True,
+    full_disk: bool = True,
+    lengths: float = 1.0,
 ) -> list[Deed]:
     """Return what is done within `duration_s`, in order.
 
     `kills` SIGKILLs in turns over everybody, so that each dies; three pauses, ClickHouse and NATS away for long, a full
-    disk, poisoned rows and cut connections. With `loses` false only those behind the collector die or pause, and
-    nothing else is done: then nothing at all may be missing.
+    disk, poisoned rows and cut connections. With `loses` false only those behind the collector die or pause, and rows
+    are poisoned: then nothing at all may be missing. `lengths` multiplies how long a pause or an absence is.
     """
     chance = random.Random(seed)
     last_s = duration_s * 0.9
@@ -52,9 +59,9 @@ def plan(
     deeds = [Deed(moment(), "kill", victims[number % len(victims)]) for number in range(kills)]
     pausable = [name for name in victims if name != COLLECTOR]
     deeds += [Deed(moment(), "pause", name, PAUSE_S) for name in chance.sample(pausable, 3)]
+    deeds += [Deed(moment(), "poison", chance.choice(markets)) for _ in range(6)]
     if loses:
         deeds += [Deed(moment(), "cut", chance.choice(markets)) for _ in range(4)]
-        deeds += [Deed(moment(), "poison", chance.choice(markets)) for _ in range(6)]
         deeds += [Deed(moment(), "pause", COLLECTOR, PAUSE_S)]
     deeds += [
         Deed(moment(), "away", "clickhouse", CLICKHOUSE_AWAY_S),
@@ -62,4 +69,4 @@ def plan(
     ]
     if loses and full_disk:
         deeds += [Deed(moment(), "full", "disk", FULL_S)]
-    return sorted(deeds)
+    return sorted(deed._replace(seconds=deed.seconds * lengths) for deed in deeds)

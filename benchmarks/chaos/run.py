@@ -22,7 +22,15 @@ class Run:
     """Plays one seed in a folder: `data`, on a disk of its own if it is to be filled; log and ledger beside it."""
 
     def __init__(
-        self, folder: Path, seed: int, events: int, rate: int, kills: int, loses: bool, full_disk: bool
+        self,
+        folder: Path,
+        seed: int,
+        events: int,
+        rate: int,
+        kills: int,
+        loses: bool,
+        full_disk: bool,
+        lengths: float = 1.0,
     ) -> None:
         self.data = folder / "data"
         self.done: list[Done] = []
@@ -36,7 +44,10 @@ class Run:
             "TAPELINE_EXCHANGE_SIMULATOR_SYMBOLS": "20",
             "TAPELINE_EXCHANGE_SIMULATOR_SEED": str(seed),
         }
-        self.plan: list[Deed] = plan(seed, self._duration_s, kills, MARKETS, loses=loses, full_disk=full_disk)
+        self.plan: list[Deed] = plan(
+            seed, self._duration_s, kills, MARKETS, loses=loses, full_disk=full_disk, lengths=lengths
+        )
+        self.data.mkdir(exist_ok=True)
         # What the simulator sent must be known whatever befalls the disk under test.
         for name in ("ledger", "simulator"):
             (folder / name).mkdir()
@@ -63,4 +74,4 @@ class Run:
 
 def _received(pipeline: Pipeline) -> bool:
     status = pipeline.status("collector")
-    return bool(status and status["received"])
+    return bool(status and status.get("received"))

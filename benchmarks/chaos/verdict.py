@@ -15,10 +15,12 @@ from benchmarks.chaos.plan import COLLECTOR
 from tests.pipeline import at_rest
 
 SECOND_US = 1_000_000
-KILLED_LATE_US = SECOND_US
-"""What a collector had received so long before it was killed need not be on RAW yet."""
-BACK_S = 60
-"""A connection that was lost is back within so long, even where the exchange is asked for it with backoff."""
+LATE_US = 2 * SECOND_US
+"""What a collector received in the second before it was killed need not be on RAW; a quiet stream's last sign of life
+is another second older."""
+_AFTER_US = {"kill": SECOND_US, "pause": 15 * SECOND_US, "full": 60 * SECOND_US}
+"""How long after the end of a deed what it costs may begin: a paused connection is found dead, what is spooled and in
+memory is full before nats-server takes anything again."""
 
 _CUTS = frozenset({"close", "abort", "expire", "refuse"})
 
@@ -33,17 +35,15 @@ def allowed_gaps(data: Path, done: Sequence[Done]) -> Callable[[str, str, Gap], 
     connection), or neither NATS nor the spool had room.
     """
     unconnected = [
-        (one.began_us - KILLED_LATE_US, one.ended_us + BACK_S * SECOND_US)
-        for one in done
-        if one.deed.whom == COLLECTOR and one.deed.what in ("kill", "pause")
+        (one.began_us - LATE_US, one.ended_us + _AFTER_US[one.deed.what]) for one in done if one.deed.whom == COLLECTOR
     ]
-    full = [(one.began_us, one.ended_us + BACK_S * SECOND_US) for one in done if one.deed.what == "full"]
+    full = [(one.began_us, one.ended_us + _AFTER_US["full"]) for one in done if one.deed.what == "full"]
     cuts = _cuts(data)
 
     def allowed(exchange: str, market: str, gap: Gap) -> bool:
         if gap.gap_type == "disconnect":
-            return _meets(gap, [*unconnected, *cuts.get((exchange, market), ())])
-        return gap.gap_type == "dropped" and _meets(gap, full)
+            return _begins(gap, [*unconnected, *cuts.get((exchange, market), ())])
+        return gap.gap_type == "dropped" and _begins(gap, full)
 
     return allowed
 
@@ -55,15 +55,13 @@ def _cuts(data: Path) -> dict[tuple[str, str], list[Window]]:
         for row in pq.read_table(path).to_pylist():
             if row["fault"] in _CUTS:
                 at_us = round(row["timestamp"].timestamp() * SECOND_US)
-                window = (at_us - SECOND_US, at_us + BACK_S * SECOND_US)
+                window = (at_us - LATE_US, at_us + SECOND_US)
                 found.setdefault((row["exchange"], row["market"]), []).append(window)
     return found
 
 
-def _meets(gap: Gap, windows: Sequence[Window]) -> bool:
-    return any(
-        gap.lost_from_us <= end and (gap.lost_to_us is None or gap.lost_to_us >= begin) for begin, end in windows
-    )
+def _begins(gap: Gap, windows: Sequence[Window]) -> bool:
+    return any(begin <= gap.lost_from_us <= end for begin, end in windows)
 
 
 def refusals(data: Path, poison: Sequence[bytes]) -> list[str]:
