@@ -14,7 +14,7 @@ import uvloop
 from rich.console import Console
 
 from schemas.errors import PipelineError, SettingsError
-from services.command_line import arbitrage
+from services.command_line import arbitrage, bench
 from services.shared.runtime import logs
 from services.shared.runtime.run import EXIT_BROKEN, EXIT_SETTINGS
 from services.shared.runtime.settings import Settings
@@ -28,6 +28,7 @@ app = typer.Typer(
 )
 
 app.add_typer(arbitrage.app)
+app.add_typer(bench.app)
 
 DataDir = Annotated[Path | None, typer.Option("--data", help="The pipeline's data directory.", metavar="DIR")]
 
