@@ -11,11 +11,11 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import arbitrage, normaliser, road, symbols
+from benchmarks import arbitrage, fuzz, normaliser, road, symbols
 
 RESULTS = Path(__file__).parent / "results.md"
 
-LONG = {"symbols": symbols.main}
+LONG = {"fuzz": fuzz.main, "symbols": symbols.main}
 """Benchmarks that take too long to be run with the others, by name."""
 
 

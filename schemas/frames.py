@@ -140,12 +140,12 @@ def unpack(subject: str, headers: Mapping[str, str] | None, body: bytes) -> list
                 name.symbol,
                 collector,
                 connection,
-                int(headers[NUMBER]),
-                int(headers[RECEIVED]),
+                _whole(headers[NUMBER]),
+                _whole(headers[RECEIVED]),
                 origin,  # type: ignore[arg-type]
                 body,
                 headers.get(REQUEST),
-                int(requested) if requested is not None else None,
+                _whole(requested) if requested is not None else None,
                 headers.get(WANTED),
                 headers.get(DONE),
             )
@@ -154,6 +154,14 @@ def unpack(subject: str, headers: Mapping[str, str] | None, body: bytes) -> list
         raise BadFrame(f"a raw frame without header {error.args[0]}") from None
     except (ValueError, zlib.error) as error:
         raise BadFrame(f"not a raw frame: {error}") from None
+
+
+def _whole(text: str) -> int:
+    """Return a number that can be saved in 64 bits. Raises ValueError."""
+    number = int(text)
+    if not 0 <= number < 1 << 63:
+        raise ValueError(f"{text[:40]!r} where a number from 0 to 2**63 - 1 is allowed")
+    return number
 
 
 def _unpack(name: subjects.RawSubject, collector: str, connection: str, origin: Origin, body: bytes) -> list[RawFrame]:
@@ -177,8 +185,8 @@ def _unpack(name: subjects.RawSubject, collector: str, connection: str, origin: 
                 symbol,
                 collector,
                 connection,
-                int(number),
-                int(received),
+                _whole(number),
+                _whole(received),
                 origin,
                 body[start:at],
             )

@@ -56,7 +56,7 @@ def reader(event: type[T], *suffixes: str) -> Callable[[RawFrame], T]:
             if not body.startswith(b'{"stream"'):
                 return bare(body)
             envelope = wrapped(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BadFrame(f"not a frame of channel {frame.channel}: {error}") from None
         if not envelope.stream.endswith(suffixes):
             raise BadFrame(f"stream {envelope.stream!r} in a frame of channel {frame.channel}")
@@ -72,7 +72,7 @@ def answer_reader(answer: type[T]) -> Callable[[RawFrame], T]:
     def read(frame: RawFrame) -> T:
         try:
             return decode(frame.body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BadFrame(f"not an answer of {frame.channel}: {error}") from None
 
     return read

@@ -81,7 +81,7 @@ def sort(frame: bytes) -> StreamName | Reply | Notice:
     try:
         found = _decode_any(frame)
         inner = _decode_inner(found.o) if found.e == "forceOrder" else None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadFrame(f"not a frame of Binance: {error}") from None
     if found.stream is not None:
         return _stream(found.stream)

@@ -103,7 +103,7 @@ _encode = msgspec.json.Encoder().encode
 
 def _text(number: msgspec.Raw) -> str:
     """Return a number's own digits, however it is told."""
-    return bytes(number).decode().strip('"')
+    return bytes(number).decode(errors="replace").strip('"')
 
 
 def _sides(rows: Sequence[_Row], gone: Sequence[_Row], item: records.Instrument) -> list[msgspec.Raw]:

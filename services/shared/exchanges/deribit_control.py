@@ -119,7 +119,7 @@ def _answer(found: _Any) -> Reply | Notice | Pong:
     assert isinstance(found.result, Raw)
     try:
         names = _decode_names(found.result)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise BadFrame(f"an answer to request {found.id!r} without channels: {_shown(found.result)}") from None
     if not names:
         return Reply(request_id, "none of these channels exists")

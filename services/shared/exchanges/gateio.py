@@ -53,7 +53,7 @@ def reader(result: type[T], channel: str) -> Callable[[RawFrame], wire.Envelope[
     def read(frame: RawFrame) -> wire.Envelope[T]:
         try:
             found: wire.Envelope[T] = decode(frame.body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BadFrame(f"not a frame of channel {frame.channel}: {error}") from None
         if found.channel != channel or found.event != "update":
             raise BadFrame(f"{found.event!r} of {found.channel!r} in a frame of channel {frame.channel}")
@@ -69,7 +69,7 @@ def answer_reader(answer: type[T]) -> Callable[[RawFrame], T]:
     def read(frame: RawFrame) -> T:
         try:
             return decode(frame.body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BadFrame(f"not an answer of {frame.channel}: {error}") from None
 
     return read

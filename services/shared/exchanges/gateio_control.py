@@ -111,7 +111,7 @@ def sort(frame: bytes) -> StreamName | Reply | Notice | Pong:
     """
     try:
         found = _decode_any(frame)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadFrame(f"not a frame of Gate.io: {error}") from None
     if found.event in _DATA:
         return StreamName(_name(found, frame))

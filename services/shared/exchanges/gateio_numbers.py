@@ -111,7 +111,7 @@ def triples(raw: msgspec.Raw, name: str, contract_size: str) -> msgspec.Raw:
     """
     try:
         found = _decode_levels(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadFrame(f"{name} is not a list of levels: {error}") from None
     made = []
     for index, level in enumerate(found):

@@ -70,7 +70,7 @@ def levels(raw: msgspec.Raw, name: str) -> msgspec.Raw:
         return raw
     try:
         pairs = _decode_levels(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadFrame(f"{name} is not a list of [price, quantity]: {error}") from None
     for index, pair in enumerate(pairs):
         for part, value in zip(("price", "quantity"), pair, strict=True):
@@ -137,7 +137,7 @@ def _contracts(side: Side, name: str) -> list[tuple[str, str]]:
     try:
         rows = _decode_texts(side) if isinstance(side, msgspec.Raw) else side
         pairs = [(row[0], row[1]) for row in rows]
-    except (msgspec.DecodeError, UnicodeDecodeError, IndexError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, IndexError) as error:
         raise BadFrame(f"{name} is not a list of [price, contracts, ...]: {error}") from None
     if _all_unsigned("".join([f"{price} {contracts} " for price, contracts in pairs])) is None:
         for index, pair in enumerate(pairs):

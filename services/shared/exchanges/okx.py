@@ -53,7 +53,7 @@ def reader(row: type[T], *channels: str) -> Callable[[RawFrame], wire.Push[T]]:
     def read(frame: RawFrame) -> wire.Push[T]:
         try:
             push = decode(frame.body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BadFrame(f"not a frame of channel {frame.channel}: {error}") from None
         if push.arg.channel not in channels:
             raise BadFrame(f"channel {push.arg.channel!r} in a frame of channel {frame.channel}")
@@ -69,7 +69,7 @@ def answer_reader(row: type[T]) -> Callable[[RawFrame], list[T]]:
     def read(frame: RawFrame) -> list[T]:
         try:
             answer = decode(frame.body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BadFrame(f"not an answer of {frame.channel}: {error}") from None
         if answer.code != "0":
             raise BadFrame(f"{frame.channel} was answered with error {answer.code}: {answer.msg}")

@@ -35,7 +35,7 @@ def parse_books(frame: RawFrame, listing: Listing) -> tuple[records.BookChange |
     """
     try:
         push = _decode_book(frame.body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadFrame(f"not a frame of channel {frame.channel}: {error}") from None
     if push.arg.channel != "books":
         raise BadFrame(f"channel {push.arg.channel!r} in a frame of channel {frame.channel}")

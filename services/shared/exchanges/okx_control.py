@@ -93,7 +93,7 @@ def sort(frame: bytes) -> StreamName | Reply | Notice | Pong:
         return Pong()
     try:
         found = _decode_any(frame)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadFrame(f"not a frame of OKX: {error}") from None
     if found.event is not None:
         return _event(found, frame)

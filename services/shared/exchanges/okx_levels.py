@@ -58,7 +58,7 @@ def _plain(raw: msgspec.Raw, name: str) -> msgspec.Raw:
     """Take levels that are not in the exchange's compact form: as long as they are levels. Raises BadFrame."""
     try:
         found = _decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadFrame(f"{name} is not a list of [price, size, ...]: {error}") from None
     for index, level in enumerate(found):
         if len(level) < 2:

@@ -1,0 +1,42 @@
+"""What the runs found once, each by itself."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from schemas import frames
+from schemas.errors import BadFrame
+from schemas.frames import RawFrame
+from services.shared.exchanges.bybit_v2 import BYBIT_V2
+from services.shared.exchanges.declaration import Listing, Market
+from services.shared.exchanges.registry import MARKETS
+from tests.extra_frames import NESTED, instrument
+
+EVERY = pytest.mark.parametrize("market", MARKETS.values(), ids=[".".join(key) for key in MARKETS])
+
+
+@EVERY
+@pytest.mark.parametrize("body", NESTED, ids=["list", "object", "bare"])
+def test_a_frame_that_nests_without_end_is_refused_where_it_is_sorted(market: Market, body: bytes) -> None:
+    with pytest.raises(BadFrame):
+        market.sort(body)
+
+
+@pytest.mark.parametrize("header", [frames.NUMBER, frames.RECEIVED, frames.REQUESTED])
+@pytest.mark.parametrize("value", ["9" * 30, "-1", "x", ""])
+def test_a_number_of_a_message_that_cannot_be_saved_is_refused(header: str, value: str) -> None:
+    own = ("bybit_v2", "perp", "time", "_all", "c1", "R", 1, 2, "rest", b"{}", "/time", 1)
+    subject, headers, body = frames.message(RawFrame(*own), 0)  # type: ignore[arg-type]
+    with pytest.raises(BadFrame, match="not a raw frame"):
+        frames.unpack(subject, {**(headers or {}), header: value}, body)
+
+
+def test_a_price_that_is_no_text_is_refused() -> None:
+    row = {"price": "1.5", "symbol": "BTCUSD", "side": "Buy", "size": 1, "trade_time_ms": 1, "trade_id": "x"}
+    body = json.dumps({"topic": "trade.BTCUSD", "data": [row]}).encode().replace(b"1.5", b"1\xeb5")
+    frame = RawFrame("bybit_v2", "perp", "trades", "BTC-USD-PERP", "c1", "A", 1, 2, "ws", body)
+    listing = Listing([instrument("bybit_v2", "perp", "BTC-USD-PERP", "BTCUSD", contract_kind="inverse")])
+    with pytest.raises(BadFrame, match="price is '1\ufffd5'; allowed is"):
+        BYBIT_V2.channels["trades"].parse(frame, listing)
