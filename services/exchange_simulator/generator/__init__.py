@@ -72,9 +72,9 @@ def build(settings: SimulatorSettings) -> Sequence[Venue]:
     exchanges = tuple(dict.fromkeys(settings.exchanges)) or EXCHANGES
     if unknown := [name for name in exchanges if name not in EXCHANGES]:
         raise SettingsError(f"exchanges={','.join(unknown)}: cannot be generated; allowed: {', '.join(EXCHANGES)}")
-    markets = sorted({dialect.market for dialect in DIALECTS if dialect.exchange in exchanges})
-    if unknown := [name for name in settings.markets if name not in markets]:
-        raise SettingsError(f"markets={','.join(unknown)}: cannot be generated; allowed: {', '.join(markets)}")
+    offered = sorted({dialect.market for dialect in DIALECTS if dialect.exchange in exchanges})
+    if unknown := [name for name in settings.markets if name not in offered]:
+        raise SettingsError(f"markets={','.join(unknown)}: cannot be generated; allowed: {', '.join(offered)}")
     try:
         chosen = assets(settings.seed, _wanted(settings.symbols))
         named = set(chosen)
