@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 
@@ -11,6 +12,7 @@ from schemas.errors import BadFrame
 from schemas.frames import RawFrame
 from services.shared.exchanges.bybit_v2 import BYBIT_V2
 from services.shared.exchanges.declaration import Listing, Market
+from services.shared.exchanges.numbers import contract_levels, inverse_levels
 from services.shared.exchanges.registry import MARKETS
 from tests.extra_frames import NESTED, instrument
 
@@ -31,6 +33,12 @@ def test_a_number_of_a_message_that_cannot_be_saved_is_refused(header: str, valu
     subject, headers, body = frames.message(RawFrame(*own), 0)  # type: ignore[arg-type]
     with pytest.raises(BadFrame, match="not a raw frame"):
         frames.unpack(subject, {**(headers or {}), header: value}, body)
+
+
+@pytest.mark.parametrize("make", [contract_levels, inverse_levels])
+def test_two_numbers_in_one_text_are_no_number(make: Callable[..., object]) -> None:
+    with pytest.raises(BadFrame, match=r"asks\[1\] price is '30 236\.8'"):
+        make([["30226.8", "1"], ["30 236.8", "0"]], "0.01", "asks")
 
 
 def test_a_price_that_is_no_text_is_refused() -> None:

@@ -139,7 +139,8 @@ def _contracts(side: Side, name: str) -> list[tuple[str, str]]:
         pairs = [(row[0], row[1]) for row in rows]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, IndexError) as error:
         raise BadFrame(f"{name} is not a list of [price, contracts, ...]: {error}") from None
-    if _all_unsigned("".join([f"{price} {contracts} " for price, contracts in pairs])) is None:
+    joined = "".join([f"{price} {contracts} " for price, contracts in pairs])
+    if _all_unsigned(joined) is None or joined.count(" ") != 2 * len(pairs):  # "1 2" would pass for two numbers
         for index, pair in enumerate(pairs):
             for part, value in zip(("price", "contracts"), pair, strict=True):
                 if _one_unsigned(value) is None:
