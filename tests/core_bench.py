@@ -34,7 +34,7 @@ class CoreBench:
         self.rest("instruments", self.listing, symbol=subjects.ALL)
 
     def feed(
-        self, channel: str, body: object, *, at: float, on: str, symbol: str | None = None
+        self, channel: str, body: object, *, at: float, on: str, symbol: str | None = None, request: str = ""
     ) -> list[dict[str, Any]]:
         self.numbers[on] += 1
         self.sequence += 1
@@ -49,6 +49,7 @@ class CoreBench:
             self.start + round(at * SECOND),
             "rest" if on == "R" else "ws",
             body if isinstance(body, bytes) else json.dumps(body).encode(),
+            request,
         )
         message = frames.message(frame, self.part)
         found = [plain(output) for output in self.core.process(self.sequence, *message)]
@@ -66,8 +67,10 @@ class CoreBench:
     def ws(self, channel: str, body: object, at: float = 0, on: str = "A") -> list[dict[str, Any]]:
         return self.feed(channel, body, at=at, on=on)
 
-    def rest(self, channel: str, body: object, at: float = 0, symbol: str | None = None) -> list[dict[str, Any]]:
-        return self.feed(channel, body, at=at, on="R", symbol=symbol)
+    def rest(
+        self, channel: str, body: object, at: float = 0, symbol: str | None = None, request: str = ""
+    ) -> list[dict[str, Any]]:
+        return self.feed(channel, body, at=at, on="R", symbol=symbol, request=request)
 
     def closed(self, on: str, at: float) -> list[dict[str, Any]]:
         """The connection ends."""

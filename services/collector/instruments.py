@@ -1,10 +1,13 @@
-"""One market's instrument list: read at start, however long it takes, and again every so often."""
+"""One market's instrument list: read at start, however long it takes, and again every so often.
+
+Where the exchange tells it in pages, it is taken, and published, when the last one has come.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import structlog
@@ -64,6 +67,25 @@ class Instruments:
 
     async def _ask(self) -> bool:
         """Ask for the list once; return whether a usable one came."""
+        pages: dict[str, Answer] = {}
+        listed: list[Instrument] = []
+        path: str | None = self.market.instruments.path
+        while path is not None:
+            answer = await self._answer(path)
+            found = None if answer is None else self._read(path, answer)
+            if answer is None or found is None:
+                return False
+            pages[path] = answer
+            listed += found
+            path = None if self.market.next_page is None else self.market.next_page(answer.body)
+            if path in pages:
+                self._log.error("instruments_refused", error="its pages go round", path=path)
+                return False
+        self._take(pages, listed)
+        return True
+
+    async def _answer(self, path: str) -> Answer | None:
+        """Ask for the list, or a page of it; None when there is no answer to be had."""
         answered: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
         poll = self.market.instruments
 
@@ -71,11 +93,11 @@ class Instruments:
             if not answered.done():
                 answered.set_result(answer)
 
-        self._rest.add(Priority.URGENT, poll.path, poll.weight, poll.name, done)
-        answer = await answered
-        return answer is not None and self._take(poll.path, answer)
+        self._rest.add(Priority.URGENT, path, poll.weight, poll.name, done)
+        return await answered
 
-    def _take(self, path: str, answer: Answer) -> bool:
+    def _read(self, path: str, answer: Answer) -> list[Instrument] | None:
+        """Return the instruments of an answer; None where it is no instrument list."""
         market = self.market
         frame = RawFrame(
             market.exchange,
@@ -95,16 +117,19 @@ class Instruments:
             self._log.error("instruments_refused", error=str(error), bytes=len(answer.body))
             # Published all the same: the normaliser keeps what it refuses, with its bytes.
             self._publish(path, answer)
-            return False
-        listed = tuple(item for item in found if isinstance(item, Instrument))
+            return None
+        return [item for item in found if isinstance(item, Instrument)]
+
+    def _take(self, pages: Mapping[str, Answer], listed: Sequence[Instrument]) -> None:
+        """Take a whole list, and publish its pages, in their order, where it is new."""
         plain = tuple(msgspec.structs.replace(item, timestamp=0, received_at=0) for item in listed)
-        now = answer.received_at
+        now = max(answer.received_at for answer in pages.values())
         if plain != self._published or now - self._published_at >= REPUBLISH_US:
             self._published, self._published_at = plain, now
-            self._publish(path, answer)
+            for path, answer in pages.items():
+                self._publish(path, answer)
         self._catalogue.take(listed)
         self._on_list()
-        return True
 
     def _publish(self, path: str, answer: Answer) -> None:
         if self._link is not None:

@@ -20,10 +20,12 @@ from services.normaliser.change_lane import LastChange
 from services.normaliser.clock_lane import ClockLane
 from services.normaliser.gaps import Hole, Skip
 from services.normaliser.lane import Lane, Link
+from services.normaliser.listings import SavedListings
 from services.normaliser.merging_lane import MergingLane
 from services.normaliser.numbered_lanes import NumberedLane
 from services.normaliser.poll_lane import PollLane
 from services.normaliser.stream_book_lane import BookStart
+from services.normaliser.tally import SavedTally
 from services.normaliser.value_lane import Key, ValueLane
 from services.shared.exchanges.declaration import BookSnapshot
 from services.shared.exchanges.server_time import Sample
@@ -123,6 +125,7 @@ class SavedUnit(msgspec.Struct):
     lanes: dict[str, SavedLane]
     polls: dict[str, SavedPoll]
     backfills: dict[str, SavedBackfill] = {}
+    tally: SavedTally | None = None
 
 
 class SavedPartition(msgspec.Struct):
@@ -145,7 +148,7 @@ _encode_json = msgspec.json.Encoder().encode
 _encode = msgspec.msgpack.Encoder().encode
 _decode_unit = msgspec.msgpack.Decoder(SavedUnit).decode
 _decode_partition = msgspec.msgpack.Decoder(SavedPartition).decode
-_decode_listing = msgspec.json.Decoder(list[records.Instrument]).decode
+_decode_listing = msgspec.json.Decoder(SavedListings).decode
 
 
 @lru_cache(maxsize=65_536)
@@ -170,13 +173,13 @@ def unpack_partition(value: bytes) -> SavedPartition:
     return _decode_partition(zlib.decompress(value))
 
 
-def pack_listing(listing: list[records.Instrument]) -> bytes:
-    """Return instruments as JSON."""
+def pack_listing(listing: SavedListings) -> bytes:
+    """Return listings as JSON."""
     return _encode_json(listing)
 
 
-def unpack_listing(listing: bytes) -> list[records.Instrument]:
-    """Return instruments from their JSON."""
+def unpack_listing(listing: bytes) -> SavedListings:
+    """Return listings from their JSON."""
     return _decode_listing(listing)
 
 

@@ -168,6 +168,39 @@ async def test_a_new_listing_is_collected_and_an_unchanged_list_is_not_repeated(
     )
 
 
+def next_page(body: bytes) -> str | None:
+    """The page after this one, as a list names it that is told in pages."""
+    following: str | None = json.loads(body).get("next")
+    return f"{INFO}?cursor={following}" if following else None
+
+
+def page(*bases: str, then: str = "") -> str:
+    return json.dumps(json.loads(listing(*bases)) | {"next": then})
+
+
+async def test_a_list_in_pages_is_read_to_its_end_and_published_page_by_page(
+    exchange: Exchange, tmp_path: Path
+) -> None:
+    lost = web.Response(status=400, text='{"code":-1,"msg":"no such page"}')
+    first, last = page("BTC", then="2"), page("ETH")
+    exchange.answers = {
+        INFO: [first, lost, first, last, page("SOL", then="round"), page("SOL", then="round"), first, last, "{}"],
+        DEPTH: ['{"lastUpdateId":1,"bids":[],"asks":[]}'],
+    }
+    paged = replace(BINANCE_PERP, next_page=next_page)
+    async with collecting(exchange, tmp_path, paged, instruments_every_s=0.02) as rig:
+        await rig.until(lambda: len(rig.frames("depth_snapshot")) == 2 and len(exchange.asked) > 10)
+        assert sorted(rig.market.instruments.listing.by_symbol) == ["BTC-USDT-PERP", "ETH-USDT-PERP"]
+    frames = [frame for frame in rig.frames("instruments") if frame.body != b"{}"]
+    assert len(frames) == 32, "each page in every partition; nothing of a list whose last page did not come"
+    assert [(frame.request, frame.body.decode()) for frame in frames[::16]] == [
+        (INFO, first),
+        (f"{INFO}?cursor=2", last),
+    ]
+    asked = [path for path in exchange.asked if path.startswith(INFO)]
+    assert asked[:6] == [INFO, f"{INFO}?cursor=2", INFO, f"{INFO}?cursor=2", INFO, f"{INFO}?cursor=round"]
+
+
 async def test_a_book_that_begins_in_its_stream_is_begun_anew_without_a_request(
     exchange: Exchange, tmp_path: Path
 ) -> None:

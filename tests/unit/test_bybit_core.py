@@ -203,14 +203,47 @@ def test_a_polled_answer_that_fails_is_a_dead_letter() -> None:
     assert told(found, "reason") == [("dead.normaliser", "retCode 10006 in an answer of funding: Too many visits!")]
 
 
-def test_a_list_that_goes_on_elsewhere_delists_nothing() -> None:
-    bench = perp()
-    listed = json.loads(json.dumps(bench.listing))
-    rows = listed["result"]["list"]
-    other = rows[0] | {"symbol": "ETHUSDT", "baseCoin": "ETH"}
-    listed["result"] |= {"list": [other], "nextPageCursor": "first%3D1"}
-    assert bench.rest("instruments", listed, 1, symbol="_all") == []
-    listed["result"]["nextPageCursor"] = ""
-    assert told(bench.rest("instruments", listed, 2, symbol="_all"), "symbol", "status") == [
-        ("md.instrument", "BTC-USDT-PERP", "delisted")
+def pages(*symbols: str) -> list[tuple[str, bytes]]:
+    """A list of contracts as the exchange tells it, one contract a page: where each is asked for, and the answer."""
+    first = BYBIT_PERP.instruments.path
+    found = []
+    for place, symbol in enumerate(symbols):
+        listed = json.loads(json.dumps(LISTED))
+        listed["result"]["list"][0] |= {"symbol": symbol, "baseCoin": symbol.removesuffix("USDT")}
+        listed["result"]["nextPageCursor"] = f"first%3D{symbol}" if place + 1 < len(symbols) else ""
+        path = first if place == 0 else f"{first}&cursor=first%3D{symbols[place - 1]}"
+        found.append((path, json.dumps(listed).encode()))
+    return found
+
+
+def take(bench: CoreBench, answers: list[tuple[str, bytes]], at: float) -> list[list[tuple[Any, ...]]]:
+    """What each page brings, from `at` seconds on."""
+    return [
+        told(bench.rest("instruments", body, at + place, symbol="_all", request=path), "symbol", "status")
+        for place, (path, body) in enumerate(answers)
     ]
+
+
+def test_a_page_names_where_the_next_one_is_asked_for() -> None:
+    assert BYBIT_PERP.next_page is not None
+    first, last = pages("ETHUSDT", "BTCUSDT")
+    assert BYBIT_PERP.next_page(first[1]) == last[0]
+    assert BYBIT_PERP.next_page(last[1]) is None
+    assert BYBIT_PERP.next_page(b"<html>") is None
+
+
+def test_a_list_in_pages_delists_with_its_last_page_and_nothing_that_another_page_names() -> None:
+    bench = perp()
+    assert take(bench, pages("BTCUSDT", "ETHUSDT"), 1) == [[], []], "ETH's partition is another"
+    assert take(bench, pages("ETHUSDT", "BTCUSDT"), 3) == [[], []]
+    gone = ("md.instrument", "BTC-USDT-PERP", "delisted")
+    assert take(bench, pages("ETHUSDT", "SOLUSDT"), 5) == [[], [gone]]
+
+
+def test_pages_that_are_not_all_there_delist_nothing() -> None:
+    bench = perp()
+    first, second, third = pages("ETHUSDT", "SOLUSDT", "ADAUSDT")
+    assert take(bench, [third], 1) == [[]], "a last page whose beginning never came"
+    assert take(bench, [first, third], 2) == [[], []], "one between is missing"
+    assert take(bench, [first, second, first, third], 4) == [[]] * 4, "it began anew"
+    assert take(bench, [first, second, third], 8) == [[], [], [("md.instrument", "BTC-USDT-PERP", "delisted")]]

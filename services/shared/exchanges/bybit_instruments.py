@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import msgspec
 
@@ -81,12 +82,20 @@ def _perp(frame: RawFrame) -> tuple[Instrument, ...]:
     return tuple(_make(row, name, frame, contract=True) for row, name in named if is_token(name))
 
 
-def list_goes_on(body: bytes) -> bool:
-    """Whether a list of contracts is only its first page, of 1,000: the exchange names a next one."""
-    try:
-        return bool(_decode_page(body).result.nextPageCursor)
-    except UNREADABLE:
-        return False
+def next_page_of(path: str) -> Callable[[bytes], str | None]:
+    """Return what finds in a page of a list that is asked for at `path` where the page after it is asked for.
+
+    The cursor goes back as it came: the exchange has escaped it already (`first%3D...`).
+    """
+
+    def next_page(body: bytes) -> str | None:
+        try:
+            cursor = _decode_page(body).result.nextPageCursor
+        except UNREADABLE:
+            return None
+        return f"{path}&cursor={cursor}" if cursor else None
+
+    return next_page
 
 
 parse_spot: Parser = read_once(_spot)

@@ -257,8 +257,8 @@ class Market:
     """Sent along when a connection is opened and with each request."""
     stamp: Callable[[bytes, int], bytes] | None = None
     """Puts the time of sending (milliseconds UTC) into a control message, where the exchange asks for it."""
-    list_goes_on: Callable[[bytes], bool] | None = None
-    """Whether an instrument list says that it is cut and goes on elsewhere: what is not in it may be listed still."""
+    next_page: Callable[[bytes], str | None] | None = None
+    """Where the exchange tells its instruments in pages: the path of the page after this one, None after the last."""
     greeting: Sequence[bytes] = ()
     """Messages sent right after the connection is open, before any subscription."""
     withdrawn: bool = False
