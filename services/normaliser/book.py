@@ -28,6 +28,9 @@ _DOUBLE = 15
 _NEAR = 64
 """Most changes are among so many best levels: they are looked for there first."""
 
+_CLOSED = 4
+"""Cut at quotation marks, JSON has the end of its first level there."""
+
 Pair = tuple[bytes, bytes]
 """A price, and what stands behind it: the quantity, and on contract markets `","` and the contracts."""
 
@@ -38,11 +41,10 @@ _NOTHING = b'0.",'
 
 def _pairs(levels: bytes | msgspec.Raw) -> Iterable[Pair]:
     """Return the levels of checked JSON."""
-    text = bytes(levels)
-    if text.count(b'"') == 4 * text.count(b'","'):  # no contracts: four quotation marks a level
-        parts = text.split(b'"')
-        return zip(parts[1::4], parts[3::4], strict=True)
-    return _levels(text)
+    parts = bytes(levels).split(b'"')
+    if len(parts) > _CLOSED and parts[_CLOSED] == b",":  # contracts follow
+        return _levels(levels)
+    return zip(parts[1::4], parts[3::4], strict=True)
 
 
 class Side:

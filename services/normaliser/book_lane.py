@@ -315,16 +315,17 @@ class BookLane(ChangeLane):
         """Return when something is to be done even if no change comes, our clock."""
         options = self.desk.options
         times = []
-        if self.applied is not None and options.book_interval_us:
-            times.append(self.applied.received_at + options.quiet_us)
+        applied_at = self.applied_at
+        if applied_at is not None and options.book_interval_us:
+            times.append(applied_at + options.quiet_us)
         if self.held:
             times.append(self.held[0].received_at + options.hold_us + 1)
         return min(times, default=None)
 
     def ring(self, now: int) -> None:
         """Do what is due: put out a book that has been quiet, let go of what was held for too long."""
-        applied = self.applied
-        if applied is not None and now - applied.received_at >= self.desk.options.quiet_us:
+        applied_at = self.applied_at
+        if applied_at is not None and now - applied_at >= self.desk.options.quiet_us:
             self._publish(now)
         self._let_go(now)
 

@@ -43,6 +43,8 @@ class ChangeLane(Lane):
         self.audits = Audits(desk, exchange, market, symbol)
         self._second_from = self._second_until = 0
         """The cell of the grid of books that the last change lies in; holds while `_told` does."""
+        self._received_at = 0
+        """Of the last change; holds while `_told` does."""
 
     @property
     def tail(self) -> LastChange | records.BookChange | None:
@@ -69,6 +71,13 @@ class ChangeLane(Lane):
         if self._told is not None:
             self._read_back()
         self._applied = change
+
+    @property
+    def applied_at(self) -> int | None:
+        """When the last change in the book was received, while its state is not published."""
+        if self._told is not None:
+            return self._received_at
+        return None if self._applied is None else self._applied.received_at
 
     def _read_back(self) -> None:
         assert self._told is not None
@@ -103,7 +112,7 @@ class ChangeLane(Lane):
         if not self._second_from <= timestamp < self._second_until and not self._turn(book, timestamp, received_at):
             return False
         book.change(last, bids, asks)
-        self._number, self._told = last, body
+        self._number, self._told, self._received_at = last, body, received_at
         self._told_of[self._kind] += 1
         self._tray.append(Output(self._subject, body))
         if self.alarm is None:
@@ -118,11 +127,15 @@ class ChangeLane(Lane):
             return True
         cell = timestamp // interval
         if applied is not None and cell > applied.timestamp // interval:
-            if book.crossed() or not book.proves(self.desk.options.book_depth):
+            if not self._shows(book):
                 return False
             self._publish(received_at)
         self._second_from, self._second_until = cell * interval, (cell + 1) * interval
         return True
+
+    def _shows(self, book: Book) -> bool:
+        """Whether a book may be published as it stands."""
+        return not book.crossed() and book.proves(self.desk.options.book_depth)
 
     def _publish(self, now: int) -> None:
         """Put out the book as of the last change, if it is provably right."""
