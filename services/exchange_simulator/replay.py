@@ -9,6 +9,7 @@ from pathlib import Path
 from services.exchange_simulator import recordings
 from services.exchange_simulator.recordings import Recording
 from services.exchange_simulator.replay_binance import BinanceReplay
+from services.exchange_simulator.replay_bybit_v2 import BybitV2Replay
 from services.exchange_simulator.replay_deribit import DeribitReplay
 from services.exchange_simulator.replay_gateio import GateioReplay
 from services.exchange_simulator.replay_okx import OkxReplay
@@ -42,6 +43,7 @@ _SPEAKERS = {
             lambda recording, pace, patience: OkxReplay(recording, "future", pace, patience),
         ),
     ),
+    "BYBIT": _Speaker("bybit_v2", BybitV2Replay),
     "DERIBIT": _Speaker(
         "deribit",
         lambda recording, pace, patience: DeribitReplay(recording, "option", pace, patience),
