@@ -319,6 +319,23 @@ class ClockOffset(Sequenced, frozen=True, kw_only=True, omit_defaults=True, gc=F
     server_time: Micros
 
 
+class Coverage(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """What came of one kind in one minute of our receive clock, which `timestamp` begins: records of a minute add up.
+
+    `frames` of the kind's channels were read from the raw stream, `records` were made (`received_at` in the minute; of
+    an `_all` stream those of each instrument). `first_id` and `last_id` are those of the first and the last record that
+    went out, where the kind is numbered.
+    """
+
+    KIND: ClassVar[str] = "coverage"
+
+    kind: Token
+    frames: int
+    records: int
+    first_id: int | None = None
+    last_id: int | None = None
+
+
 class BookAudit(Record, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The local book compared with a fresh snapshot by REST, level by level; the snapshot's receive time files it.
 
@@ -476,6 +493,7 @@ MARKET_RECORDS: tuple[type[Record], ...] = (
     Connection,
     BookAudit,
     ClockOffset,
+    Coverage,
 )
 """Records published on `md.<kind>.>`."""
 

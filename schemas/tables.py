@@ -322,6 +322,15 @@ TABLES: tuple[Table, ...] = (
         description="How far each exchange's clock is from ours.",
     ),
     _table(
+        "coverage_counts",
+        records.Coverage,
+        ttl=None,
+        batch=_SLOW,
+        partition_by=_BY_MONTH,
+        order=("kind", "timestamp"),
+        description="Frames received and records made by kind and minute of our receive clock; rows add up.",
+    ),
+    _table(
         "arbitrage_opportunities",
         records.ArbitrageOpportunity,
         ttl=_days(90),
@@ -402,7 +411,16 @@ def _coverage(table: Table) -> str:
     )
 
 
-_NOT_COVERED = ("fill", "instrument", "connection", "book_audit", "clock_offset")
+def _received(table: Table) -> str:
+    """Return the part of `coverage_by_receipt` that counts the rows of one table."""
+    return (
+        f"SELECT exchange, market, symbol, '{table.record.KIND}' AS kind, toStartOfInterval(received_at, "
+        "toIntervalMinute(1)) AS minute, 0 AS frames, 0 AS records, count() AS rows_stored, NULL AS first_id, "
+        f"NULL AS last_id FROM {DATABASE}.{table.name} GROUP BY exchange, market, symbol, minute"
+    )
+
+
+_NOT_COVERED = ("fill", "instrument", "connection", "book_audit", "clock_offset", "coverage")
 """Off by default, or not said by an exchange about its market."""
 
 _COVERED = [
@@ -424,6 +442,15 @@ VIEWS: tuple[View, ...] = (
         "SELECT minute AS timestamp, * EXCEPT (minute) FROM (\n"
         + "\nUNION ALL ".join(_coverage(table) for table in _COVERED)
         + "\n)",
+    ),
+    View(
+        "coverage_by_receipt",
+        "SELECT exchange, market, symbol, kind, timestamp, sum(frames) AS frames, sum(records) AS records, "
+        "sum(rows_stored) AS rows_stored, min(first_id) AS first_id, max(last_id) AS last_id FROM (\n"
+        "SELECT exchange, market, symbol, kind, timestamp, frames, records, 0 AS rows_stored, first_id, last_id "
+        f"FROM {DATABASE}.coverage_counts"
+        + "".join(f"\nUNION ALL {_received(table)}" for table in _COVERED)
+        + "\n) GROUP BY exchange, market, symbol, kind, timestamp",
     ),
 )
 

@@ -92,7 +92,8 @@ def _kept(table: tables.Table) -> str:
 
 def kinds_block() -> str:
     """Return the README's table of what is collected: a kind of record by exchange market."""
-    kinds = [record.KIND for record in records.MARKET_RECORDS if record is not records.Connection]
+    ours = (records.Connection, records.Coverage)
+    kinds = [record.KIND for record in records.MARKET_RECORDS if record not in ours]
     markets = [market for market in MARKETS.values() if not market.withdrawn]
     lines = [f"| | {' | '.join(f'{market.exchange} {market.market}' for market in markets)} |"]
     lines.append(f"|---|{'---|' * len(markets)}")

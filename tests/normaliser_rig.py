@@ -69,12 +69,16 @@ class Rig:
         self.sent: list[tuple[int, frames.RawMessage]] = []
         self.asked: list[Resync] = []
         self.past: list[PartitionCore] = []
+        self.coverage: list[dict[str, Any]] = []
+        """What was counted, minute by minute: told beside what every test is about."""
         self.rest("instruments", exchange_info(*self.bases), at=0, symbol=subjects.ALL)
 
     def feed(self, message: frames.RawMessage) -> list[dict[str, Any]]:
         self.sequence += 1
         self.sent.append((self.sequence, message))
         found = [plain(output) for output in self.core.process(self.sequence, *message)]
+        self.coverage += [item for item in found if item["_to"] == "md.coverage"]
+        found = [item for item in found if item["_to"] != "md.coverage"]
         self.asked += self.core.take_resyncs()
         if self.restarts:
             self.restart()

@@ -19,6 +19,7 @@ from schemas.frames import RawFrame
 from services.normaliser.backfill import Backfills
 from services.normaliser.book_lane import BookLane
 from services.normaliser.clock_lane import make_poll_lane
+from services.normaliser.counting import Counting
 from services.normaliser.desk import CoreOptions, Counters, Desk, LaneKey, Output, Resync
 from services.normaliser.lane import Lane
 from services.normaliser.lanes import make_lane
@@ -38,6 +39,7 @@ from services.normaliser.saving import (
     unpack_partition,
     unpack_unit,
 )
+from services.normaliser.tally import MINUTE_US
 from services.normaliser.units import Unit
 from services.normaliser.unknown_fields import LOOK_EVERY_US, unknown_fields
 from services.shared.exchanges.declaration import AUDIT, BookSnapshot, Channel, Market, Poll
@@ -63,6 +65,7 @@ class PartitionCore:
         self._listings = Listings(self._desk, part)
         self._backfills = Backfills(self._desk)
         self._units: dict[tuple[str, str, str], Unit] = {}
+        self._counting = Counting(self._desk, self._units)
         self._lanes: dict[LaneKey, Lane] = {}
         """The lanes of all units, found in one step."""
         self._numbers: dict[str, int] = {}
@@ -91,6 +94,8 @@ class PartitionCore:
         try:
             frames = raw.unpack(subject, headers, body)
             desk.counters.frames += len(frames)
+            if frames:
+                self._counting.turn(raw_sequence, frames[0].received_at)
             for frame in frames:
                 try:
                     self._frame(frame)
@@ -100,6 +105,7 @@ class PartitionCore:
                     self._refuse(BadFrame("it nests too deeply to be read"), subject, frame.body, frame)
         except BadFrame as error:
             self._refuse(error, subject, body, None)
+        self._counting.count(raw_sequence)
         tray = desk.tray.copy()
         desk.tray.clear()
         return tray
@@ -127,6 +133,7 @@ class PartitionCore:
         desk.heard[connection] = received_at
         if self._raw_sequence <= lane.seen:
             return
+        lane.frames += 1
         link = lane.leader
         if link is None or link.name != connection or frame.number <= link.number:
             link = lane.link(frame)
@@ -184,7 +191,8 @@ class PartitionCore:
         name = (exchange, market, symbol)
         unit = self._units.get(name)
         if unit is None:
-            unit = self._units[name] = Unit(name, self._raw_sequence)
+            unit = self._units[name] = Unit(name, self._raw_sequence, self._now // MINUTE_US)
+            self._counting.forget()
         return unit
 
     def _lane(self, market: Market, symbol: str, channel: Channel) -> Lane:
@@ -356,6 +364,7 @@ class PartitionCore:
                 {name: dump_lane(lane) for name, lane in unit.lanes.items()},
                 {name: dump_poll(lane) for name, lane in unit.polls.items()},
                 self._backfills.dump(unit.name),
+                unit.dump_tally(),
             )
         )
 
@@ -398,3 +407,4 @@ class PartitionCore:
             unit.polls[name] = make_poll_lane(self._desk, saved.symbol, name)
             load_poll(unit.polls[name], poll)
         self._backfills.load(unit.name, saved.backfills)
+        unit.load_tally(saved.tally)

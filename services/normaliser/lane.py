@@ -49,6 +49,8 @@ class Lane(QuickLane):
     def __init__(self, desk: Desk, exchange: str, market: str, symbol: str, channel: Channel) -> None:
         super().__init__(desk, exchange, market, symbol, channel)
         self.parse = channel.parse
+        self.frames = 0
+        """Frames that came since the unit's tally was last told."""
         self.leader: Link | None = None
         self.links: dict[str, Link] = {}
         self.ended: dict[str, int] = {}
