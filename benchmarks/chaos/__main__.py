@@ -44,7 +44,7 @@ def main() -> int:
             if not full_disk:
                 say("skipped: a full disk (this needs a file system of its own, which only root may mount)")
             run.play(say)
-            lines = account(run.data, allowed_gaps(run.data, run.done))
+            lines = account(run.data, allowed_gaps(run.data, run.done), run.began_us)
             wrong = [*run.failed, *refusals(run.data, run.poison)]
     print("\n".join(["", f"Seed {seed}:", "", *table(lines)]))
     wrong += [fault for line in lines.values() for fault in line.faults]

@@ -81,6 +81,8 @@ class Line:
     refilled: int = 0
     """Of the events sent, those that only the exchange's history brought."""
     in_gaps: int = 0
+    early: int = 0
+    """Handed out before everything was subscribed for the first time, and not stored."""
     more_than_sent: int = 0
     """Rows that equal no event, or one that is stored already."""
     faults: list[str] = field(default_factory=list)
@@ -88,15 +90,16 @@ class Line:
 
 
 def account(
-    data: Path, allowed: Callable[[str, str, Gap], bool], only: Collection[str] = TABLE_OF
+    data: Path, allowed: Callable[[str, str, Gap], bool], began_us: int = 0, only: Collection[str] = TABLE_OF
 ) -> dict[tuple[str, str, str], Line]:
     """Return what became of everything, or of `only` some kinds, by exchange, market and kind.
 
-    `allowed` says of a gap of an exchange's market whether anything may be missing in it.
+    `allowed` says of a gap of an exchange's market whether anything may be missing in it. What was handed out before
+    `began_us`, to a connection that was not subscribed yet, may have been heard by nobody.
     """
     gaps = _gaps(data)
     files = sorted(_files(data).items())
-    return {key: _line(data, key, paths, gaps, allowed) for key, paths in files if key[2] in only}
+    return {key: _line(data, key, paths, gaps, allowed, began_us) for key, paths in files if key[2] in only}
 
 
 def _files(data: Path) -> dict[tuple[str, str, str], list[Path]]:
@@ -114,6 +117,7 @@ def _line(
     files: Sequence[Path],
     gaps: Mapping[tuple[Instrument, str, str | None], Sequence[Gap]],
     allowed: Callable[[str, str, Gap], bool],
+    began_us: int,
 ) -> Line:
     exchange, market, kind = key
     line = Line()
@@ -128,6 +132,8 @@ def _line(
             line.stored += 1
         elif rows.refilled[event.refilled] >= events[event.refilled]:
             line.refilled += 1
+        elif event.handed_us < began_us:
+            line.early += 1
         else:
             found = gaps.get(((exchange, market, event.symbol), kind, event.interval), ())
             within = [gap for gap in found if gap.holds(event)]

@@ -36,6 +36,8 @@ class Run:
         self.done: list[Done] = []
         self.poison: list[bytes] = []
         self.failed: list[str] = []
+        self.began_us = 0
+        """When every stream was subscribed for the first time: before that there is nothing to be missed."""
         self.log = ""
         self._duration_s = events / rate
         self._environment = {
@@ -57,7 +59,8 @@ class Run:
         """Run to the end. Raises AssertionError when the pipeline ends by itself or never gets done."""
         with run_pipeline(self.data, "--simulate", "--until-drained", **self._environment) as pipeline:
             pipeline.addresses()
-            until(lambda: _received(pipeline), "the first frames are received")
+            until(lambda: _ready(pipeline), "every stream is subscribed")
+            self.began_us = time.time_ns() // 1000
             doer = Doer(pipeline, say)
             doer.run(self.plan)
             self.done, self.poison, self.failed = doer.done, doer.poison, doer.failed
@@ -72,6 +75,6 @@ class Run:
         assert status in _ENDED_WELL, self.log[-8000:]
 
 
-def _received(pipeline: Pipeline) -> bool:
+def _ready(pipeline: Pipeline) -> bool:
     status = pipeline.status("collector")
-    return bool(status and status.get("received"))
+    return bool(status and status.get("ready") and status.get("received"))

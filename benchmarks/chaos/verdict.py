@@ -79,8 +79,8 @@ def refusals(data: Path, poison: Sequence[bytes]) -> list[str]:
 def table(lines: Mapping[tuple[str, str, str], Line]) -> list[str]:
     """Return the comparison as lines of Markdown."""
     text = [
-        "| market | kind | sent | stored, equal | refilled | in gaps | share in gaps | missing | more than sent |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| market | kind | sent | stored, equal | refilled | early | in gaps | share | missing | more than sent |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     total = Line()
     for (exchange, market, kind), line in lines.items():
@@ -89,6 +89,7 @@ def table(lines: Mapping[tuple[str, str, str], Line]) -> list[str]:
         total.stored += line.stored
         total.refilled += line.refilled
         total.in_gaps += line.in_gaps
+        total.early += line.early
         total.faults += line.faults
         total.more_than_sent += line.more_than_sent
     return [*text, _row("all | all", total)]
@@ -96,6 +97,6 @@ def table(lines: Mapping[tuple[str, str, str], Line]) -> list[str]:
 
 def _row(name: str, line: Line) -> str:
     share = line.in_gaps / line.sent if line.sent else 0.0
-    numbers = (line.sent, line.stored, line.refilled, line.in_gaps)
+    numbers = (line.sent, line.stored, line.refilled, line.early, line.in_gaps)
     cells = " | ".join(f"{number:,}" for number in numbers)
     return f"| {name} | {cells} | {share:.4%} | {len(line.faults):,} | {line.more_than_sent:,} |"
