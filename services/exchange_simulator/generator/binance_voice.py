@@ -141,7 +141,7 @@ SPOT = Dialect(
     listings=partial(listings, "spot"),
     rhythm=Rhythm(candle_us=2 * SECOND_US, ticker_us=SECOND_US),
     rows=binance_rows.SPOT,
-    chain=re.compile(rb'"U":(\d+)'),
+    chain=re.compile(rb'"U":(?P<first_sequence>\d+)'),
     voice=partial(BinanceVoice, "spot"),
 )
 PERP = Dialect(
@@ -156,6 +156,6 @@ PERP = Dialect(
         liquidations=True,
     ),
     rows=binance_rows.PERP,
-    chain=re.compile(rb'"pu":(\d+)'),
+    chain=re.compile(rb'"pu":(?P<previous_sequence>\d+)'),
     voice=partial(BinanceVoice, "perp"),
 )

@@ -96,7 +96,7 @@ SPOT, PERP = (
             begins=frozenset({"book", "quote", _TICKERS[market]} | {f"candle_{name}" for name in INTERVALS_US}),
         ),
         rows=bybit_rows.SPOT if market == "spot" else bybit_rows.PERP,
-        chain=re.compile(rb'"u":(\d+)'),
+        chain=re.compile(rb'"u":(?P<first_sequence>(?P<last_sequence>\d+))'),
         voice=partial(BybitVoice, market),
     )
     for market in ("spot", "perp")

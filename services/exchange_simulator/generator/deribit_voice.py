@@ -30,7 +30,7 @@ _STREAM = re.compile(
     r"|chart\.trades\.(?P<charted>[^.]+)\.(?P<resolution>[0-9]+|1D)"
     r"|deribit_volatility_index\.(?P<index>[a-z]+_usd)"
 )
-_CHAIN = re.compile(rb'"prev_change_id":(\d+)')
+_CHAIN = re.compile(rb'"prev_change_id":(?P<previous_sequence>(?P<first_sequence>\d+))')
 _TOPICS = {("trades", "100ms"): "trade", ("book", "100ms"): "book", ("ticker", "100ms"): "full_ticker"}
 
 _SECONDS = "agg2"

@@ -159,7 +159,7 @@ class Dialect:
     """What the tables must hold of each event, written independently of the parsers."""
     voice: Callable[[Mapping[str, Feed]], Voice]
     chain: re.Pattern[bytes] | None = None
-    """Finds in the frame of a book change, as its groups, the numbers by which it follows the one before: more than one
-    where a change that says to begin behind its own end would be no change at all."""
+    """Finds in the frame of a book change the numbers by which it follows the one before. Its groups bear the names of
+    the ledger's columns that tell them; a number that two columns tell is a group within a group."""
     prices: Callable[[Listing, Prices], Prices] = as_the_asset
     """What an instrument's price hangs on, given its asset's."""

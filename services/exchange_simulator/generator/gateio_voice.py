@@ -35,7 +35,7 @@ _TOPICS = {
     "futures.contract_stats": "positions",
 }
 _CANDLES = ("spot.candlesticks", "futures.candlesticks")
-_CHAIN = re.compile(rb'"U":(\d+)')
+_CHAIN = re.compile(rb'"U":(?P<first_sequence>\d+)')
 _LEVELS = 100
 """Levels a side that `futures.order_book_update` keeps."""
 

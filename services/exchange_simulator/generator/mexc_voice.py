@@ -42,7 +42,7 @@ _PERP_TOPICS = {
     "ticker": "full_ticker",
     "funding.rate": "funding",
 }
-_VERSIONS = re.compile(rb"\x22[\x01-\x12](\d+)\x2a[\x01-\x12](\d+)\x30")
+_VERSIONS = re.compile(rb"\x22[\x01-\x12](?P<first_sequence>\d+)\x2a[\x01-\x12](?P<last_sequence>\d+)\x30")
 """Fields 4 and 5 of book changes, `fromVersion` and `toVersion`, each with its length; the tag of field 6 follows."""
 _CANDLES = frozenset(f"candle_{interval}" for interval in INTERVALS_US)
 
@@ -181,6 +181,6 @@ PERP = Dialect(
         begins=_CANDLES | {"quote", "full_ticker", "funding"},
     ),
     rows=mexc_rows.PERP,
-    chain=re.compile(rb'"version":(\d+)'),
+    chain=re.compile(rb'"version":(?P<first_sequence>(?P<last_sequence>\d+))'),
     voice=ContractVoice,
 )

@@ -128,7 +128,7 @@ SPOT, PERP, FUTURE = (
             begins=_BEGINS,
         ),
         rows=okx_rows.SPOT if market == "spot" else okx_rows.CONTRACTS,
-        chain=re.compile(rb'"prevSeqId":(\d+)'),
+        chain=re.compile(rb'"prevSeqId":(?P<previous_sequence>\d+)'),
         voice=partial(OkxVoice, market),
     )
     for market, regular_us in (

@@ -131,7 +131,10 @@ class GeneratedSession:
             row["fault"] = fault
 
     def unchained(self, place: int, frame: bytes, by: int) -> bytes | None:
-        """Return a book change whose numbers that chain it are raised by so much; None for any other frame."""
+        """Return a book change whose numbers that chain it are raised by so much; None for any other frame.
+
+        Its ledger row says what was sent, as well.
+        """
         chain = self._venue.chain
         if chain is None or self.about(place).kind != "book_change":
             return None
@@ -140,8 +143,13 @@ class GeneratedSession:
             return None
         parts, end = [], 0
         for group in range(1, chain.groups + 1):
+            if found.start(group) < end:
+                continue  # the number of the group before, which is another column as well
             parts += [frame[end : found.start(group)], b"%d" % (int(found[group]) + by)]
             end = found.end(group)
+        for _, row in self._last[place][1]:
+            for column in chain.groupindex:
+                row[column] += by
         return type(frame)(b"".join([*parts, frame[end:]]))
 
     def behind(self) -> bool:
