@@ -1,13 +1,15 @@
 """What can be proved of a series over a stretch of time: complete, missing, or silent. Pure.
 
 Three kinds of proof, by what the rows are: numbers without holes (a missing one names itself), a grid of times (a row
-is due at each), and for everything else the gaps that are on record and the connections that were up.
+is due at each), and for everything else the gaps that are on record, the connections that were up, and whether every
+record that was made is in its table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 MINUTE_US = 60_000_000
@@ -45,11 +47,15 @@ class Known(NamedTuple):
 
 
 class Window(NamedTuple):
-    """The time that is asked about, from `first` until before `last`, and the minutes in it that have rows."""
+    """The time that is asked about, from `first` until before `last`, and the minutes in it that have rows.
+
+    `short`: minutes in which more records were made than the table has rows of, and how many more.
+    """
 
     first: int
     last: int
     busy: frozenset[int]
+    short: Mapping[int, int] = MappingProxyType({})
 
 
 def by_number(
@@ -142,7 +148,9 @@ def _said(first: int, last: int, window: Window, told: str) -> Iterator[Stretch]
     while at < last:
         minute = at // MINUTE_US
         end = min(last, (minute + 1) * MINUTE_US)
-        if minute in window.busy:
+        if minute in window.short:
+            yield Stretch(at, end, "missing", f"{window.short[minute]} records were made that are in no table")
+        elif minute in window.busy:
             yield Stretch(at, end, "complete", told)
         else:
             yield Stretch(at, end, "silent", "the exchange said nothing")

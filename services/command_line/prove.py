@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +25,9 @@ LATE_US = 60_000_000
 """How long after its end a closed candle may take to its table before it counts as missing."""
 
 MOST_SHOWN = 200
-_TABLE_OF = {table.record.KIND: table.name for table in tables.TABLES}
+_TABLE_OF = {table.record.KIND: table for table in tables.TABLES}
+_DAYS = re.compile(r"toIntervalDay\((\d+)\)")
+DAY_US = 1_440 * MINUTE_US
 _NUMBERED = (Numbering.CONTIGUOUS, Numbering.SPANS)
 _SILENT_KINDS = ("quote", "book_change", "orderbook", "ticker", "candle_update", "index_price", "liquidation")
 """Kinds proved by connections; those that are polled have no stretch between two polls that could be proved."""
@@ -132,12 +135,38 @@ class Prover:
         )
 
     def _others(self, market: tuple[str, str], kind: str) -> list[Stretch]:
-        return by_connection(self._gaps(market, kind, None), self._up(market), self._window(market, kind))
+        window = self._window(market, kind)._replace(short=self._short(market, kind))
+        return by_connection(self._gaps(market, kind, None), self._up(market), window)
+
+    def _short(self, market: tuple[str, str], kind: str) -> dict[int, int]:
+        """Return by how many rows a table is short of the records that were made, by minute of our receive clock.
+
+        Minutes whose rows have had time to come, and are kept still.
+        """
+        kept = _DAYS.search(_TABLE_OF[kind].ttl or "")
+        oldest = self._first if kept is None else max(self._first, now_us() - int(kept[1]) * DAY_US + MINUTE_US)
+        until = min(self._last, now_us() - LATE_US)
+        minutes = f">= {_time(oldest - oldest % MINUTE_US)} AND {{0}} < {_time(until - until % MINUTE_US)}"
+        made = (
+            f"SELECT toUnixTimestamp64Micro(timestamp) AS at, sum(records) AS made, 0 AS stored "
+            f"FROM tapeline.coverage_counts WHERE {self._of(market)} AND kind = {_text(kind)} AND timestamp "
+            f"{minutes.format('timestamp')} GROUP BY at"
+        )
+        stored = (
+            f"SELECT intDiv(toUnixTimestamp64Micro(received_at), {MINUTE_US}) * {MINUTE_US} AS at, 0 AS made, "
+            f"count() AS stored FROM tapeline.{_TABLE_OF[kind].name} WHERE {self._of(market)} AND received_at "
+            f"{minutes.format('received_at')} GROUP BY at"
+        )
+        rows = self._rows(
+            f"SELECT intDiv(at, {MINUTE_US}) AS minute, sum(made) - sum(stored) AS short FROM ({made} UNION ALL "
+            f"{stored}) GROUP BY minute HAVING short > 0"
+        )
+        return {row["minute"]: row["short"] for row in rows}
 
     def _window(self, market: tuple[str, str], kind: str) -> Window:
         minutes = self._rows(
             f"SELECT DISTINCT intDiv(toUnixTimestamp64Micro(timestamp), {MINUTE_US}) AS minute FROM "
-            f"tapeline.{_TABLE_OF[kind]} WHERE {self._of(market)} AND timestamp >= {_time(self._first)} "
+            f"tapeline.{_TABLE_OF[kind].name} WHERE {self._of(market)} AND timestamp >= {_time(self._first)} "
             f"AND timestamp < {_time(self._last)}"
         )
         return Window(self._first, self._last, frozenset(row["minute"] for row in minutes))

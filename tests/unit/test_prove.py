@@ -128,6 +128,16 @@ def test_a_grid_names_the_rows_that_were_due_and_are_not_there() -> None:
     ]
 
 
+def test_a_minute_that_is_short_of_rows_is_missing_them_and_no_other_is() -> None:
+    minute = START // MINUTE_US
+    window = Window(START, START + 4 * MINUTE_US, frozenset([minute, minute + 1]), {minute + 1: 3})
+    found = by_connection([], [(START, START + 4 * MINUTE_US)], window)
+    assert [(one.first, one.verdict) for one in found if one.verdict == "missing"] == [
+        ((minute + 1) * MINUTE_US, "missing")
+    ]
+    assert "3 records were made that are in no table" in {one.detail for one in found}
+
+
 def test_what_nothing_numbers_is_judged_by_gaps_and_connections() -> None:
     minute = START // MINUTE_US
     window = Window(START, START + 6 * MINUTE_US, frozenset([minute, minute + 4]))
