@@ -46,10 +46,11 @@ KNOWN = {
     "thresholds", "series", "repeat", "min_interval", "instant",
 }  # fmt: skip
 
-_LISTED = (
-    "SELECT DISTINCT {column} FROM tapeline.candles WHERE {before}interval = '1m' AND $__timeFilter(timestamp) "
-    "ORDER BY {column}"
+_LISTED = " UNION DISTINCT ".join(
+    f"SELECT DISTINCT {{column}} FROM tapeline.{table} WHERE {{before}}$__timeFilter(timestamp)"
+    for table in ("tickers", "candles")
 )
+"""What a variable can be: all that told its figures of 24 hours, or closed a candle, within the range."""
 VARIABLES: dict[str, dict[str, Any]] = {
     "exchange": {"before": "", "default": None},
     "market": {"before": "exchange IN (${exchange:singlequote}) AND ", "default": None},

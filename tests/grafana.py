@@ -1,7 +1,8 @@
 """Dashboards as Grafana asks them: macros and variables expanded, statements sent, answers as rows.
 
 The macros are those of Grafana's ClickHouse data source (github.com/grafana/clickhouse-datasource,
-`pkg/macros/macros.go`), the variables Grafana's: `:singlequote` quotes each value of a list, a regular expression in PromQL joins them.
+`pkg/macros/macros.go`), the variables Grafana's: `:singlequote` quotes each value of a list, and a regular expression
+of PromQL joins them.
 """
 
 from __future__ import annotations

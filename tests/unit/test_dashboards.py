@@ -20,7 +20,7 @@ SQL = [query for query in QUERIES if query.is_sql]
 PROMQL = [query for query in QUERIES if not query.is_sql]
 RULES = yaml.safe_load((ROOT / "deploy" / "prometheus" / "rules.yml").read_text())["groups"]
 OF_EVERY_PROCESS = {"up", "process_cpu_seconds_total", "process_resident_memory_bytes"}
-WORDS = {"by", "on", "or", "le", "and", "sum", "max", "min", "rate", "increase", "histogram_quantile"}
+WORDS = {"by", "on", "or", "le", "and", "sum", "max", "min", "rate", "increase", "histogram_quantile", "vector"}
 
 
 def test_what_grafana_loads_is_what_the_sources_say() -> None:
