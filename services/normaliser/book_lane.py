@@ -338,6 +338,11 @@ class BookLane(ChangeLane):
         self.tail = None
         self.overlap = False
 
+    def took_over(self, now: int) -> None:
+        """Ask for a book unless there is one: the leader's own came while the old one seemed to be in step."""
+        if not self.in_step:
+            self._ask("its snapshot came while another connection led", now)
+
     def resting(self) -> None:
         """Nobody covers the lane: say what can be said."""
         if self.applied is not None:

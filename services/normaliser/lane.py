@@ -247,6 +247,9 @@ class Lane(QuickLane):
         if link is not None and link is not self.leader:
             self.look_at_leader(now)
 
+    def took_over(self, now: int) -> None:
+        """The leader, which has been in the shadow until `now`, leads in the place of one that fell silent."""
+
     def forget(self, name: str) -> None:
         """An ended connection does not come back."""
 
@@ -296,6 +299,8 @@ class Lane(QuickLane):
             why = f"connection {leader.name} fell silent without a farewell"
             self._end(leader.name, max(self._heard(leader), self.covered), why)
             self.presumed.add(leader.name)
+            if self.leader is not None and self.leader.since < now:
+                self.took_over(now)
 
     def _heard(self, link: Link) -> int:
         return max(self.desk.heard.get(link.name, link.since), self.heard.get(link.name, link.since))

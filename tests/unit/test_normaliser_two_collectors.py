@@ -184,3 +184,20 @@ def test_a_hole_begins_where_the_last_that_lived_ended(rig: Rig) -> None:
     (gap,) = [item for item in rig.session("subscribed", "trades", at=25, on="C") if item["_to"] == "gap"]
     assert (gap["lost_from"] - START) / 1e6 in (19, 20)
     assert gap["lost_to"] == START + 25_000_000
+
+
+def test_a_book_that_begins_anew_is_asked_for_at_once(rig: Rig) -> None:
+    """A collector is killed and soon back: its snapshot comes while the dead connection still leads."""
+    rig.session("subscribed", "depth", at=1, on="A")
+    rig.snapshot(10, at=1.1)
+    rig.depth(11, 12, 10, at=2, on="A")
+    rig.session("subscribed", "depth", at=3.5, on="A2")
+    rig.snapshot(30, at=3.6)
+    assert rig.resyncs() == []
+    out = rig.depth(31, 32, 30, at=4, on="A2") + rig.depth(33, 34, 32, at=5.5, on="A2")
+    assert "gap" in kinds(out)
+    (asked,) = rig.resyncs()
+    assert (asked.connection, asked.symbol) == ("A2", "BTC-USDT-PERP")
+    found = rig.snapshot(33, at=5.7) + rig.depth(35, 36, 34, at=6, on="A2")
+    changes = [item for item in found if item["_to"] == "md.book_change"]
+    assert [(item["last_sequence"], item["in_step"]) for item in changes] == [(32, False), (34, True), (36, True)]
