@@ -11,6 +11,7 @@ from pathlib import Path
 from schemas.errors import BadFrame
 from schemas.records import Instrument
 from services.shared.exchanges.declaration import Listing, Market, Parser, StreamName
+from services.shared.exchanges.known_history import HISTORIES
 from services.shared.exchanges.registry import MARKETS
 from tests.extra_frames import instrument
 from tests.known_fields import bodies, channel_of
@@ -105,6 +106,7 @@ def with_listing(corpus: Corpus) -> Market:
 
 
 def parsers(market: Market) -> dict[str, Parser]:
-    """Return every parser of a market, by channel or endpoint."""
+    """Return every parser of a market, by channel, endpoint or series of the past."""
     polls = {poll.name: poll for poll in (market.book_snapshot, market.instruments, *market.polls.values()) if poll}
-    return {name: item.parse for name, item in (*market.channels.items(), *polls.items())}
+    past = HISTORIES.get((market.exchange, market.market), {})
+    return {name: item.parse for name, item in (*market.channels.items(), *polls.items(), *past.items())}

@@ -12,7 +12,7 @@ from typing import Any
 
 from schemas import frames, records, subjects
 from schemas.errors import BadFrame
-from schemas.frames import RawFrame
+from schemas.frames import Origin, RawFrame
 from services.normaliser.core import PartitionCore
 from services.shared.exchanges.declaration import BookSnapshot
 from tests.fuzz.corpus import Corpus, parsers, with_listing
@@ -21,6 +21,8 @@ from tests.fuzz.mutations import mutated
 START_US = 1_790_300_000_000_000
 STEP_US = 20_000
 """Between two frames on our clock."""
+SAVED_EVERY = 1_000
+"""Frames between two savings of all that the core remembers."""
 ENDS_EVERY = 5_000
 """Frames after which a connection ends and the next begins."""
 
@@ -51,12 +53,14 @@ class Fuzz:
         self._parsers = parsers(self.market)
         self._channels = sorted(self._parsers)
         self._recorded = sorted(corpus.frames)
+        snapshot = self.market.book_snapshot
+        self._polled = {*self.market.polls, *([snapshot.name] if snapshot else [])}
         self._bodies = [(symbol, body) for rows in corpus.frames.values() for symbol, body in rows]
         self._wholes: dict[str, bytes | None] = {}
         declared = with_listing(corpus)
         self._core = PartitionCore(0, {(declared.exchange, declared.market): declared})
         self._sequence = 0
-        self._into_core(self._frame(declared.instruments.name, subjects.ALL, b"{}"), {})
+        self._into_core(self._frame(declared.instruments.name, subjects.ALL, b"{}"))
 
     def step(self) -> None:
         """Fire one frame. Raises Escaped."""
@@ -69,8 +73,9 @@ class Fuzz:
         try:
             self._sort(body)
             self._parse(frame)
-            headers: dict[str, str] = {}
-            self._into_core(frame, headers)
+            self._into_core(frame)
+            if self._sequence % SAVED_EVERY == 0:
+                self.saved_bytes()
             if self._sequence % ENDS_EVERY == 0:
                 self._end(frame)
         except Exception as error:
@@ -105,11 +110,17 @@ class Fuzz:
             connection,
             self._sequence,
             received_at,
-            "rest" if asked else "ws",
+            self._origin(channel),
             body,
             "/path" if asked else None,
             received_at - 5_000 if asked else None,
         )
+
+    def _origin(self, channel: str) -> Origin:
+        """Return where frames of a channel come from: what neither is streamed nor polled is asked for of the past."""
+        if channel in self.market.channels:
+            return "ws"
+        return "rest" if channel in self._polled else "backfill"
 
     def _sort(self, body: bytes) -> None:
         try:
@@ -130,19 +141,19 @@ class Fuzz:
         except BadFrame:
             self.tally.refused += 1
 
-    def _into_core(self, frame: RawFrame, headers: dict[str, str]) -> None:
-        subject, own, body = frames.message(frame, 0)
-        told = {**(own or {}), **headers}
+    def _into_core(self, frame: RawFrame) -> None:
+        subject, headers, body = frames.message(frame, 0)
+        told = dict(headers or {})
         if self._source.random() < 0.01:  # what a message says of itself may be wrong, too
-            name = self._source.choice(sorted(told))
-            told[name] = self._source.choice(("", "x", "-1", "9" * 30, "zstd", "\u0661"))
+            name = self._source.choice([*sorted(told), frames.WANTED, frames.DONE])
+            told[name] = self._source.choice(("", "x", "-1", "9" * 30, "zstd", "\u0661", "1-5", "5-1,3", "1 5 9"))
         for output in self._core.process(self._sequence, subject, told, body):
             self.tally.dead += output.subject.startswith("dead.")
             self.tally.records += output.subject.startswith("md.")
         self._core.take_resyncs()
 
     def _end(self, frame: RawFrame) -> None:
-        """Let the connection end, and restart the core from what it saved."""
+        """Let the connection end."""
         event = frames.SessionEvent(event="closed", url="wss://x", reason="fuzz")
         closed = self._frame(subjects.SESSION, subjects.ALL, frames.encode_session(event))
         self._core.process(self._sequence, *frames.message(_on(closed, frame.connection), 0))

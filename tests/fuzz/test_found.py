@@ -35,6 +35,15 @@ def test_a_number_of_a_message_that_cannot_be_saved_is_refused(header: str, valu
         frames.unpack(subject, {**(headers or {}), header: value}, body)
 
 
+@pytest.mark.parametrize("told", [10**16 // 1000 + 1, 10**30, -1])
+def test_a_time_of_day_that_cannot_be_is_refused(told: int) -> None:
+    frame = RawFrame("binance", "spot", "time", "_all", "c1", "R", 1, 20, "rest", b'{"serverTime":%d}' % told, "/", 10)
+    time = MARKETS["binance", "spot"].time
+    assert time is not None
+    with pytest.raises(BadFrame, match=r"not an answer of time: a time of -?[0-9]+ us is none of this age"):
+        time.parse(frame, Listing())
+
+
 @pytest.mark.parametrize("make", [contract_levels, inverse_levels])
 def test_two_numbers_in_one_text_are_no_number(make: Callable[..., object]) -> None:
     with pytest.raises(BadFrame, match=r"asks\[1\] price is '30 236\.8'"):

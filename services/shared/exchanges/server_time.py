@@ -24,6 +24,9 @@ MOST = 16
 FAR_US = 200_000
 """An offset beyond this is reported: what is told apart by time of day on two exchanges is then no longer true."""
 
+LATEST_US = 10_000_000_000_000_000
+"""In the year 2286: what is told in another unit than it should be is refused."""
+
 UNREADABLE_TIME = (*UNREADABLE, ValueError)
 
 
@@ -65,6 +68,8 @@ def time_poll(path: str, read: Callable[[bytes], int]) -> Poll:
             server_us = read(frame.body)
         except UNREADABLE_TIME as error:
             raise BadFrame(f"not an answer of {frame.channel}: {error}") from None
+        if not 0 <= server_us <= LATEST_US:
+            raise BadFrame(f"not an answer of {frame.channel}: a time of {str(server_us)[:30]} us is none of this age")
         _, offset_us, round_trip_us = sample(server_us, frame.requested_at, frame.received_at)
         if round_trip_us < 0:
             raise BadFrame(f"an answer of {frame.channel} heard {-round_trip_us} us before it was asked for")
