@@ -18,8 +18,10 @@ from tests.pipeline import TAPELINE, until
 
 @pytest.fixture
 def simulator(tmp_path: Path) -> Iterator[str]:
-    """The base address of a simulator with generated markets."""
+    """The base address of a simulator of Binance's markets, busy enough that no channel is silent for long."""
+    prefix = "TAPELINE_EXCHANGE_SIMULATOR_"
     environment = {**os.environ, "TAPELINE_DATA_DIR": str(tmp_path / "data")}
+    environment |= {f"{prefix}EXCHANGES": "binance", f"{prefix}EVENTS_PER_S": "1000"}
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen([TAPELINE, "exchange-simulator"], stdout=log, stderr=log, env=environment)
     try:
