@@ -1,8 +1,9 @@
 """Records without numbers of which each counts: trades without usable ids, liquidations, streams of a whole market.
 
 A record is known by what the exchange said of it, and by how many equal ones came before it on its connection: the
-third of three equal trades is told although two were, and a second connection's three are the same three. What was told
-is remembered for a while of the exchange's clock; connections do not lag further behind one another than that.
+third of three equal trades is told although two were, and a second connection's three are the same three. Trades that
+bear an id are told once, however often one connection says them. What was told is remembered for a while of the
+exchange's clock; connections do not lag further behind one another than that.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class ValueLane(Lane):
         assert self.leader is not None
         key = _key(record)
         said = self.counts.setdefault(self.leader.name, {})
-        count = said[key] = said.get(key, 0) + 1
+        count = said[key] = 1 if _is_named(record) else said.get(key, 0) + 1
         _trim(said, key[0])
         if count <= self.told.get(key, 0):
             self.desk.counters.duplicates += 1
@@ -84,6 +85,11 @@ class ValueLane(Lane):
         """Whoever fed the lane, it is not known what it said."""
         super().lose(why)
         self.counts = {}
+
+
+def _is_named(record: records.Record) -> bool:
+    """Whether the exchange names a record: then two that are equal are one, said twice."""
+    return isinstance(record, records.Trade) and record.trade_id is not None
 
 
 def _key(record: records.Record) -> Key:

@@ -128,6 +128,15 @@ def test_what_only_the_second_connection_heard_is_told_when_the_first_ends(recor
     assert told(found, "trade_id") == [("md.trade", second.data["data"][0]["i"])]
 
 
+def test_a_trade_that_one_connection_says_twice_is_told_once() -> None:
+    bench = perp()
+    row = {"T": START_MS, "s": "BTCUSDT", "S": "Buy", "v": "0.1", "p": "10", "L": "PlusTick", "i": "a", "BT": False}
+    push = {"topic": "publicTrade.BTCUSDT", "type": "snapshot", "ts": START_MS + 1, "data": [row, row | {"i": "b"}]}
+    assert told(bench.ws("trades", push), "trade_id") == [("md.trade", "a"), ("md.trade", "b")]
+    push["data"] = [row, row | {"i": "c"}]
+    assert told(bench.ws("trades", push, 1), "trade_id") == [("md.trade", "c")]
+
+
 def test_spot_trades_that_are_skipped_are_a_gap() -> None:
     bench = CoreBench(BYBIT_SPOT, "BTC-USDT", LISTED, START_MS * 1000)
 
