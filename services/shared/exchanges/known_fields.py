@@ -78,9 +78,9 @@ KNOWN_FIELDS: Mapping[tuple[str, str, str], frozenset[str]] = {
     ("deribit", "future", "trades"): _fields(
         "jsonrpc method params params.channel params.data params.data[].amount params.data[].contracts "
         "params.data[].direction params.data[].index_price params.data[].instrument_name "
-        "params.data[].mark_price params.data[].price params.data[].starbase_match_id "
-        "params.data[].starbase_timestamp params.data[].tick_direction params.data[].timestamp "
-        "params.data[].trade_id params.data[].trade_seq "
+        "params.data[].liquidation params.data[].mark_price params.data[].price "
+        "params.data[].starbase_match_id params.data[].starbase_timestamp params.data[].tick_direction "
+        "params.data[].timestamp params.data[].trade_id params.data[].trade_seq "
     ),
     ("deribit", "option", "depth"): _fields(
         "jsonrpc method params params.channel params.data params.data.asks params.data.bids "
@@ -103,9 +103,9 @@ KNOWN_FIELDS: Mapping[tuple[str, str, str], frozenset[str]] = {
     ("deribit", "option", "trades"): _fields(
         "jsonrpc method params params.channel params.data params.data[].amount params.data[].contracts "
         "params.data[].direction params.data[].index_price params.data[].instrument_name "
-        "params.data[].mark_price params.data[].price params.data[].starbase_match_id "
-        "params.data[].starbase_timestamp params.data[].tick_direction params.data[].timestamp "
-        "params.data[].trade_id params.data[].trade_seq "
+        "params.data[].liquidation params.data[].mark_price params.data[].price "
+        "params.data[].starbase_match_id params.data[].starbase_timestamp params.data[].tick_direction "
+        "params.data[].timestamp params.data[].trade_id params.data[].trade_seq "
     ),
     ("deribit", "perp", "depth"): _fields(
         "jsonrpc method params params.channel params.data params.data.asks params.data.bids "
@@ -128,9 +128,9 @@ KNOWN_FIELDS: Mapping[tuple[str, str, str], frozenset[str]] = {
     ("deribit", "perp", "trades"): _fields(
         "jsonrpc method params params.channel params.data params.data[].amount params.data[].contracts "
         "params.data[].direction params.data[].index_price params.data[].instrument_name "
-        "params.data[].mark_price params.data[].price params.data[].starbase_match_id "
-        "params.data[].starbase_timestamp params.data[].tick_direction params.data[].timestamp "
-        "params.data[].trade_id params.data[].trade_seq "
+        "params.data[].liquidation params.data[].mark_price params.data[].price "
+        "params.data[].starbase_match_id params.data[].starbase_timestamp params.data[].tick_direction "
+        "params.data[].timestamp params.data[].trade_id params.data[].trade_seq "
     ),
     ("gateio", "perp", "candles"): _fields(
         "channel event result result[].a result[].c result[].h result[].l result[].n result[].o result[].t "
@@ -138,7 +138,7 @@ KNOWN_FIELDS: Mapping[tuple[str, str, str], frozenset[str]] = {
     ),
     ("gateio", "perp", "depth"): _fields(
         "channel event result result.U result.a result.a[].p result.a[].s result.b result.b[].p result.b[].s "
-        "result.s result.t result.u time time_ms "
+        "result.full result.l result.s result.t result.u time time_ms "
     ),
     ("gateio", "perp", "quotes"): _fields(
         "channel event result result.A result.B result.a result.b result.s result.t result.u time time_ms "
@@ -153,23 +153,24 @@ KNOWN_FIELDS: Mapping[tuple[str, str, str], frozenset[str]] = {
     ),
     ("gateio", "perp", "trades"): _fields(
         "channel event result result[].contract result[].create_time result[].create_time_ms result[].id "
-        "result[].price result[].size time time_ms "
+        "result[].is_internal result[].price result[].size time time_ms "
     ),
     ("gateio", "spot", "candles"): _fields(
         "channel event result result.a result.c result.h result.l result.n result.o result.t result.v "
         "result.w time time_ms "
     ),
     ("gateio", "spot", "depth"): _fields(
-        "channel event result result.E result.U result.a result.b result.e result.s result.t result.u time "
+        "channel event result result.E result.U result.a result.b result.e result.l result.s result.t "
+        "result.u time time_ms "
     ),
     ("gateio", "spot", "ticker"): _fields(
         "channel event result result.base_volume result.change_percentage result.currency_pair "
         "result.high_24h result.highest_bid result.last result.low_24h result.lowest_ask result.quote_volume "
-        "time "
+        "time time_ms "
     ),
     ("gateio", "spot", "trades"): _fields(
         "channel event result result.amount result.create_time result.create_time_ms result.currency_pair "
-        "result.id result.price result.side time "
+        "result.id result.id_market result.price result.range result.side time time_ms "
     ),
     ("mexc", "perp", "depth"): _fields("channel data data.asks data.begin data.bids data.end data.version symbol ts "),
     ("mexc", "perp", "quotes"): _fields("channel data data.asks data.bids data.cts data.version symbol ts "),
@@ -177,7 +178,8 @@ KNOWN_FIELDS: Mapping[tuple[str, str, str], frozenset[str]] = {
         "channel data data[].M data[].O data[].T data[].cts data[].i data[].p data[].t data[].v symbol ts "
     ),
     ("okx", "future", "books"): _fields(
-        "action arg arg.channel arg.instId data data[].asks data[].bids data[].checksum data[].ts "
+        "action arg arg.channel arg.instId data data[].asks data[].bids data[].checksum data[].prevSeqId "
+        "data[].seqId data[].ts "
     ),
     ("okx", "future", "candles"): _fields("arg arg.channel arg.instId data "),
     ("okx", "future", "ticker"): _fields(
@@ -190,7 +192,8 @@ KNOWN_FIELDS: Mapping[tuple[str, str, str], frozenset[str]] = {
         "data[].source data[].sz data[].tradeId data[].ts "
     ),
     ("okx", "perp", "books"): _fields(
-        "action arg arg.channel arg.instId data data[].asks data[].bids data[].checksum data[].ts "
+        "action arg arg.channel arg.instId data data[].asks data[].bids data[].checksum data[].prevSeqId "
+        "data[].seqId data[].ts "
     ),
     ("okx", "perp", "candles"): _fields("arg arg.channel arg.instId data "),
     ("okx", "perp", "liquidations"): _fields(
@@ -208,7 +211,8 @@ KNOWN_FIELDS: Mapping[tuple[str, str, str], frozenset[str]] = {
         "data[].source data[].sz data[].tradeId data[].ts "
     ),
     ("okx", "spot", "books"): _fields(
-        "action arg arg.channel arg.instId data data[].asks data[].bids data[].checksum data[].ts "
+        "action arg arg.channel arg.instId data data[].asks data[].bids data[].checksum data[].prevSeqId "
+        "data[].seqId data[].ts "
     ),
     ("okx", "spot", "candles"): _fields("arg arg.channel arg.instId data "),
     ("okx", "spot", "ticker"): _fields(
