@@ -196,6 +196,11 @@ def without_forms() -> dict[tuple[str, str], Market]:
     return {("binance", "perp"): dataclasses.replace(market, channels=channels)}
 
 
+def session_frame(frame: RawFrame, event: frames.SessionEvent) -> RawFrame:
+    body = frames.encode_session(event)
+    return msgspec.structs.replace(frame, channel=subjects.SESSION, symbol=subjects.ALL, body=body)
+
+
 def troubled(filed: list[tuple[int, RawFrame]], seed: int) -> list[tuple[int, RawFrame]]:
     """The same session on two connections, with frames lost, doubled, and out of order, and some said to be dropped.
 
@@ -230,8 +235,7 @@ def troubled(filed: list[tuple[int, RawFrame]], seed: int) -> list[tuple[int, Ra
             )
         if not ended and frame.number > len(filed) // 2:
             ended = True
-            body = frames.encode_session(frames.SessionEvent(event="closed", url="wss://x"))
-            end = msgspec.structs.replace(frame, channel=subjects.SESSION, symbol=subjects.ALL, body=body)
+            end = session_frame(frame, frames.SessionEvent(event="closed", url="wss://x"))
             found += [(part, end) for part in range(subjects.PARTITIONS)]
     return found
 
