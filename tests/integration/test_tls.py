@@ -167,6 +167,20 @@ async def test_a_certificate_counts_for_its_name_alone(endless: Simulator, direc
         assert (await http.get(rest["binance.spot"] + "/api/v3/time")).status == 200
 
 
+def watched(extensions: list[Any]) -> list[bool]:
+    """Whether each frame that comes from now on is compressed (its bit RSV1), as the extension sees it."""
+    found: list[bool] = []
+    for extension in extensions:
+        decode = extension.decode
+
+        def look(frame: Any, *, max_size: int | None = None, decode: Any = decode) -> Any:
+            found.append(frame.rsv1)
+            return decode(frame, max_size=max_size)
+
+        extension.decode = look
+    return found
+
+
 async def test_frames_are_compressed_for_who_offers_it_and_plain_for_who_does_not(
     endless: Simulator, directory: Path
 ) -> None:
@@ -177,7 +191,9 @@ async def test_frames_are_compressed_for_who_offers_it_and_plain_for_who_does_no
         async with connect(url, ssl=context, compression=offered) as connection:
             granted = [extension.name for extension in connection.protocol.extensions]
             assert granted == (["permessage-deflate"] if offered else [])
+            compressed = watched(connection.protocol.extensions)
             assert json.loads(await connection.recv())["stream"] == "btcusdt@bookTicker"
+            assert any(compressed) is (offered is not None)
 
 
 async def test_a_socket_of_ours_needs_the_authority(endless: Simulator, directory: Path) -> None:
