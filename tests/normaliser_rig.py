@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar
 
 from schemas import frames, subjects
 from schemas.frames import RawFrame
+from services.command_line.bench_recorded import recorded as recorded
 from services.normaliser.core import CoreOptions, Output, PartitionCore, Resync
-from services.shared.exchanges.declaration import Listing, Market
+from services.shared.exchanges.declaration import Market
 from services.shared.exchanges.registry import MARKETS
 
 SECOND = 1_000_000
@@ -202,48 +201,6 @@ def depth(
 
 def kinds(found: list[dict[str, Any]]) -> list[str]:
     return [item["_to"] for item in found]
-
-
-def recorded(recordings: Path, session: str, market: str) -> list[tuple[int, RawFrame]]:
-    """A recorded session as a collector files it: (partition, frame), in order of receipt."""
-    folder = recordings / "binance" / "cryptofeed"
-    declared = MARKETS["binance", market]
-
-    def read(name: str) -> list[str]:
-        packed = folder / f"{name}.gz"
-        text = gzip.decompress(packed.read_bytes()).decode() if packed.exists() else (folder / name).read_text()
-        return [line for line in text.splitlines() if ": " in line]
-
-    def make(channel: str, symbol: str, connection: str, number: int, received_at: int, body: bytes) -> RawFrame:
-        origin = "ws" if connection == "A" else "rest"
-        return RawFrame("binance", market, channel, symbol, "c1", connection, number, received_at, origin, body)
-
-    info = read(f"{session}.0")[0].split(": ", 1)[1].encode()
-    listing = Listing(declared.instruments.parse(make("instruments", "_all", "R", 1, 1, info), Listing()))  # type: ignore[arg-type]
-    streams = {
-        channel.stream(item.exchange_symbol): (channel.name, item.symbol)
-        for channel in declared.channels.values()
-        for item in listing.by_symbol.values()
-    }
-    found: list[tuple[int, str, str, str, bytes]] = []
-    for line in read(f"{session}.ws.1.0"):
-        if not line.startswith("wss"):
-            stamp, _, text = line.partition(": ")
-            channel, symbol = streams[declared.sort(text.encode()).name]  # type: ignore[union-attr]
-            found.append((round(float(stamp) * SECOND), "A", channel, symbol, text.encode()))
-    for line in read(f"{session}.http.0.0"):
-        head, _, text = line.partition(": ")
-        name = head.split("symbol=")[1].split("&")[0]
-        symbol = listing.by_exchange_symbol[name].symbol
-        found.append((round(float(head.rsplit(" ", 1)[1]) * SECOND), "R", "depth_snapshot", symbol, text.encode()))
-    found.sort(key=lambda item: item[0])
-    filed = [(part, make("instruments", "_all", "R", 1, found[0][0] - 1, info)) for part in range(subjects.PARTITIONS)]
-    numbers = Counter({"R": 1})
-    for received_at, connection, channel, symbol, body in found:
-        numbers[connection] += 1
-        part = subjects.partition("binance", market, symbol)
-        filed.append((part, make(channel, symbol, connection, numbers[connection], received_at, body)))
-    return filed
 
 
 def replay(filed: list[tuple[int, RawFrame]], options: CoreOptions | None = None) -> list[dict[str, Any]]:
