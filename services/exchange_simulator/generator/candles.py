@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from services.exchange_simulator.generator.many import sums_of_blocks
 from services.exchange_simulator.generator.market import EPOCH_US, Market
 
 MINUTE_US = 60_000_000
@@ -28,6 +29,9 @@ INTERVALS_US: dict[str, int] = {
 """The candle intervals that are generated. Binance's 1s, 3d, 1w and 1M are not."""
 
 _NODES_US = (1440 * MINUTE_US, 60 * MINUTE_US, 10 * MINUTE_US, MINUTE_US)
+_AT_ONCE = 60
+"""From so many blocks on they are summed at once."""
+
 _MOST_KEPT = 40_000
 
 _Sums = tuple[int, int, int, int, int, int, int, int, int]
@@ -148,16 +152,21 @@ class Candles:
             return self._block_sums(first, self._market.shape.trades)
         held = self._kept.get((first, length))
         if held is None:
-            shorter = next((us for us in _NODES_US if us // self._block_us < length), self._block_us) // self._block_us
-            parts = [self._node(start, shorter) for start in range(first, first + length, shorter)]
-            sums: _Sums | None = None
-            for part in parts:
-                sums = _joined(sums, part)
-            assert sums is not None
+            sums = sums_of_blocks(self._market, first, length) if length >= _AT_ONCE else None
+            if sums is None:
+                sums = self._in_parts(first, length)
             if len(self._kept) > _MOST_KEPT:
                 self._kept.clear()
             held = self._kept[(first, length)] = sums
         return held
+
+    def _in_parts(self, first: int, length: int) -> _Sums:
+        shorter = next((us for us in _NODES_US if us // self._block_us < length), self._block_us) // self._block_us
+        sums: _Sums | None = None
+        for start in range(first, first + length, shorter):
+            sums = _joined(sums, self._node(start, shorter))
+        assert sums is not None
+        return sums
 
     def _block_sums(self, number: int, trades: int) -> _Sums:
         """Sum the first trades of a block from its pattern's sums."""

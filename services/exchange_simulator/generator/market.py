@@ -26,8 +26,8 @@ EPOCH_US = 1_577_836_800_000_000
 
 _RUNNING_IDS_FROM = 1_000_000_000_000
 _US_PER_RUNNING_ID = 10
-_SPREADS = (1, 1, 1, 1, 1, 1, 2, 3)
-_FACTORS = 8
+SPREADS = (1, 1, 1, 1, 1, 1, 2, 3)
+FACTORS = 8
 _TRADE_LOT_VALUE = 40.0
 _RESTING_VALUE = 8_000.0
 _CELL_SHARE = 0.2e-4
@@ -53,11 +53,11 @@ class PriceProcess:
     def __init__(self, asset: Asset, seed: int) -> None:
         self.asset = asset
         key = key_of("asset", seed, asset.name)
-        self._noise = Noise(key, wandering(asset.volatility, 10, 30 * _DAY_S))
+        self.noise = Noise(key, wandering(asset.volatility, 10, 30 * _DAY_S))
 
     def at(self, time_us: int) -> float:
         """Return the price of one unit of the asset."""
-        return self.asset.base_price * (1.0 + self._noise.at(time_us - EPOCH_US))
+        return self.asset.base_price * (1.0 + self.noise.at(time_us - EPOCH_US))
 
     index_at = at
 
@@ -119,13 +119,13 @@ class Market:
         self.lot = max(1, round(_TRADE_LOT_VALUE / listing.step_value))
         self.sizes = _sizes(self.key, max(1, round(_RESTING_VALUE / listing.step_value)))
         """Resting quantities (steps) by a pattern's size index."""
-        self._basis = Noise(mix(self.key, 1), ((60_000_000, 5.0e-5), (3_600_000_000, 1.0e-4)))
+        self.basis = Noise(mix(self.key, 1), ((60_000_000, 5.0e-5), (3_600_000_000, 1.0e-4)))
         self._blocks: dict[int, Block] = {}
         self._patterns: list[Pattern | None] = [None] * self.shape.patterns
 
     def price_at(self, time_us: int) -> float:
         """Return this venue's fair price: the asset's, times the multiplier, plus a small basis of its own."""
-        basis = 1.0 + self.listing.premium + self._basis.at(time_us - EPOCH_US)
+        basis = 1.0 + self.listing.premium + self.basis.at(time_us - EPOCH_US)
         return self.process.at(time_us) * self.listing.multiplier * basis
 
     def block(self, number: int) -> Block:
@@ -144,12 +144,13 @@ class Market:
             number=number,
             start_us=start_us,
             bid=int(self.price_at(start_us) / self.listing.tick),
-            spread=_SPREADS[bits & 7],
-            factor=1 + (bits >> 8) % _FACTORS,
-            pattern=self._pattern((bits >> 16) % self.shape.patterns),
+            spread=SPREADS[bits & 7],
+            factor=1 + (bits >> 8) % FACTORS,
+            pattern=self.pattern((bits >> 16) % self.shape.patterns),
         )
 
-    def _pattern(self, number: int) -> Pattern:
+    def pattern(self, number: int) -> Pattern:
+        """Return one of the patterns that blocks play."""
         pattern = self._patterns[number]
         if pattern is None:
             pattern = self._patterns[number] = pattern_of(self.seed, self.shape, number)

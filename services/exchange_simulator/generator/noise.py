@@ -37,14 +37,15 @@ class Noise:
 
     def __init__(self, key: int, octaves: tuple[tuple[int, float], ...]) -> None:
         """Take (period in microseconds, amplitude) pairs."""
-        self._octaves = tuple((mix(key, index), period, height) for index, (period, height) in enumerate(octaves))
+        self.octaves = tuple((mix(key, index), period, height) for index, (period, height) in enumerate(octaves))
+        """Key, period (us) and amplitude of each."""
         self._segments: list[tuple[int, float, float]] = [(-1, 0.0, 0.0)] * len(octaves)
 
     def at(self, time_us: int) -> float:
         """Return the value at a time (us); segments last used are kept, so that walking forward is cheap."""
         total = 0.0
         segments = self._segments
-        for index, (key, period, height) in enumerate(self._octaves):
+        for index, (key, period, height) in enumerate(self.octaves):
             cell = time_us // period
             held, start, rise = segments[index]
             if held != cell:
