@@ -40,16 +40,13 @@ from services.normaliser.saving import (
     unpack_unit,
 )
 from services.normaliser.tally import MINUTE_US
-from services.normaliser.units import Unit
+from services.normaliser.units import Numbers, Unit
 from services.normaliser.unknown_fields import LOOK_EVERY_US, unknown_fields
 from services.shared.exchanges.declaration import AUDIT, BookSnapshot, Channel, Market, Poll
 
 __all__ = ["CoreOptions", "Output", "PartitionCore", "Resync"]
 
 PARTITION_UNIT = "partition"
-_REMEMBERED = 256
-"""Connections whose last frame number is kept beside the instruments' own."""
-
 _SIGNS_OF_LIFE = ("opened", "subscribed", "alive")
 
 
@@ -68,8 +65,7 @@ class PartitionCore:
         self._counting = Counting(self._desk, self._units)
         self._lanes: dict[LaneKey, Lane] = {}
         """The lanes of all units, found in one step."""
-        self._numbers: dict[str, int] = {}
-        """Connection -> number of its last frame that belongs to no instrument."""
+        self._numbers = Numbers()
         self._partition_seen = 0
         self._raw_sequence = 0
         self._now = 0
@@ -172,7 +168,7 @@ class PartitionCore:
             self._session(frame, market)
             return None
         if frame.channel == market.instruments.name:
-            if self._raw_sequence > self._partition_seen and self._is_new(frame):
+            if self._raw_sequence > self._partition_seen and self._numbers.is_new(frame, self._desk):
                 self._listings.take(frame, market)
             self._delist(market_key, frame.received_at)
             return None
@@ -243,16 +239,6 @@ class PartitionCore:
             else:
                 rows.append(item)
         lane.deliver(rows)
-
-    def _is_new(self, frame: RawFrame) -> bool:
-        if frame.number <= self._numbers.get(frame.connection, -1):
-            self._desk.counters.duplicates += 1
-            return False
-        self._numbers.pop(frame.connection, None)
-        self._numbers[frame.connection] = frame.number
-        if len(self._numbers) > _REMEMBERED:
-            del self._numbers[next(iter(self._numbers))]
-        return True
 
     def _ring(self, connection: str, now: int) -> None:
         """Look at the lanes for which something is due by what a frame of their connection says of the time."""
@@ -328,7 +314,7 @@ class PartitionCore:
         record = connection_record(frame, event)
         if record is None or subjects.partition(frame.exchange, frame.market, subjects.ALL) != self.part:
             return
-        if self._raw_sequence > self._partition_seen and self._is_new(frame):
+        if self._raw_sequence > self._partition_seen and self._numbers.is_new(frame, self._desk):
             self._desk.emit(record)
 
     def _refuse(self, error: BadFrame, subject: str, body: bytes, frame: RawFrame | None) -> None:
@@ -349,7 +335,7 @@ class PartitionCore:
                     max(self._raw_sequence, self._partition_seen),
                     unsaved,
                     self._now,
-                    dict(self._numbers),
+                    dict(self._numbers.last),
                     pack_listing(self._listings.dump()),
                 )
             )
@@ -382,7 +368,7 @@ class PartitionCore:
         except (zlib.error, msgspec.DecodeError):
             return 0
         self._partition_seen = partition.raw_sequence
-        self._numbers = partition.numbers
+        self._numbers.last = partition.numbers
         self._now = partition.now
         self._listings.load(unpack_listing(partition.listing))
         births = [born - 1 for key, born in partition.unsaved.items() if key not in units]

@@ -2,9 +2,33 @@
 
 from __future__ import annotations
 
+from schemas.frames import RawFrame
+from services.normaliser.desk import Desk
 from services.normaliser.lane import Lane
 from services.normaliser.poll_lane import PollLane
 from services.normaliser.tally import SavedTally, Tally
+
+_REMEMBERED = 256
+"""Connections whose last frame number is kept beside the instruments' own."""
+
+
+class Numbers:
+    """How far connections were read, by their frames that belong to no instrument."""
+
+    def __init__(self) -> None:
+        self.last: dict[str, int] = {}
+        """Connection -> number of its last such frame."""
+
+    def is_new(self, frame: RawFrame, desk: Desk) -> bool:
+        """Whether a frame was not read before."""
+        if frame.number <= self.last.get(frame.connection, -1):
+            desk.counters.duplicates += 1
+            return False
+        self.last.pop(frame.connection, None)
+        self.last[frame.connection] = frame.number
+        if len(self.last) > _REMEMBERED:
+            del self.last[next(iter(self.last))]
+        return True
 
 
 class Unit:
