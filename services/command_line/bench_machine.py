@@ -61,6 +61,7 @@ class BenchMachine(Machine):
             for key in ("pending_messages", "pending_rows"):
                 if key in found:
                     found[key] += answer[key]
+            found.get("partitions", {}).update(answer.get("partitions", {}))
             if "position" in found:
                 found["position"] = min(found["position"], answer["position"])
         return found

@@ -38,13 +38,13 @@ SETTLE_S = 5.0
 DRAIN_S = 120.0
 """Within which all that was sent must be stored."""
 
-START_S = 120.0
+START_S = 900.0
 LOOK_S = 0.2
 
 SIMULATOR, BENCH = "exchange-simulator", "bench"
 CHANNELS = "trades,depth,quotes,candles_1m"
 _LEAD_S = 20.0
-_LEAD_PER_SYMBOL_S = 0.05
+_LEAD_PER_SYMBOL_S = 0.5
 _MOST_RISE_MS = 200.0
 """By how much more than the seconds before the newest row may have aged at the end, and still count as not rising."""
 
@@ -170,7 +170,7 @@ async def run(
 
 async def _through(machine: BenchMachine, plan: Plan, folder: Path) -> tuple[Measured, dict[str, Compared]]:
     async with asyncio.timeout(START_S):
-        await _until(lambda: _subscribed(machine))
+        await _until(lambda: _in_step(machine, plan.symbols))
     measured = await _measure(machine, plan)
     async with asyncio.timeout(DRAIN_S):
         await _stored(machine)
@@ -181,7 +181,8 @@ async def _or_failed(machine: BenchMachine, work: Coroutine[Any, Any, T]) -> T:
     """Return what the work brings. Raises Broken when a process cannot run, or something does not come to pass."""
     task = asyncio.ensure_future(work)
     failures = [child.failed for child in machine.children.values()]
-    await asyncio.wait({task, *failures}, return_when=asyncio.FIRST_COMPLETED)
+    ends: list[asyncio.Future[Any]] = [task, *failures]
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     if not task.done():
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -189,7 +190,7 @@ async def _or_failed(machine: BenchMachine, work: Coroutine[Any, Any, T]) -> T:
     try:
         return task.result()
     except TimeoutError:
-        raise Broken(f"not subscribed within {START_S:g} s, or not stored within {DRAIN_S:g} s of the end") from None
+        raise Broken(f"books not in step within {START_S:g} s, or not stored within {DRAIN_S:g} s of the end") from None
 
 
 async def _measure(machine: BenchMachine, plan: Plan) -> Measured:
@@ -265,9 +266,12 @@ async def _received(machine: BenchMachine) -> int:
     return int((await machine.status("collector"))["received"])
 
 
-async def _subscribed(machine: BenchMachine) -> bool:
+async def _in_step(machine: BenchMachine, symbols: int) -> bool:
+    """Whether every stream is subscribed and every book in step: its snapshot waits for room in the request budget."""
     lines = (await machine.status("collector")).get("connections") or []
-    return bool(lines) and all(line["state"] == "subscribed" for line in lines)
+    partitions = (await machine.status("normaliser")).get("partitions", {})
+    books = sum(part["counts"]["books_in_step"] for part in partitions.values())
+    return bool(lines) and all(line["state"] == "subscribed" for line in lines) and books >= symbols
 
 
 async def _symbols(machine: BenchMachine) -> list[str]:
