@@ -2,7 +2,7 @@
 
 The tables here are small, and their granules are small in the same proportion. What a question reads is what the engine
 itself says before it runs (`EXPLAIN ESTIMATE`): whole granules, of which fewer matter the larger a table is. The same
-on 50 million rows: `python -m benchmarks dashboards`.
+on 50 million rows: `python -m benchmarks.dashboards`.
 """
 
 from __future__ import annotations
