@@ -1,6 +1,8 @@
-"""`make bench`: run every benchmark, print its table, and keep it in benchmarks/results.md with date and machine.
+"""`make bench`: run every benchmark, print its table, and keep each in benchmarks/results/ with date and machine.
 
-`python -m benchmarks symbols` runs one that takes long, and prints its table only.
+`python -m benchmarks storage` runs one of those by name and keeps it too; arguments behind the name (`--help` lists
+them) make it shorter or longer, and then its table is printed only. `symbols`, `growth`, and `fuzz`
+take long and are run by name only.
 """
 
 from __future__ import annotations
@@ -11,12 +13,21 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import arbitrage, fuzz, normaliser, road, symbols
+from benchmarks import arbitrage, fuzz, normaliser, pipeline, storage, symbols
 
-RESULTS = Path(__file__).parent / "results.md"
+RESULTS = Path(__file__).parent / "results"
 
-LONG = {"fuzz": fuzz.main, "symbols": symbols.main}
-"""Benchmarks that take too long to be run with the others, by name."""
+KEPT = {"pipeline": pipeline.run, "normaliser": normaliser.run, "arbitrage": arbitrage.run, "storage": storage.run}
+"""What `make bench` runs, by name."""
+
+WITH_ARGUMENTS = {
+    "fuzz": fuzz.main,
+    "growth": pipeline.growth,
+    "pipeline": pipeline.main,
+    "storage": storage.main,
+    "symbols": symbols.main,
+}
+"""What can be run by itself with arguments of its own."""
 
 
 def processor() -> str:
@@ -30,24 +41,24 @@ def processor() -> str:
 
 
 def main() -> int:
-    """Run all, print all, write all; or the one that is named."""
-    if len(sys.argv) > 1:
-        if sys.argv[1] not in LONG:
-            raise SystemExit(f"{sys.argv[1]!r} is no benchmark of its own; there are {', '.join(LONG)}")
-        return LONG[sys.argv[1]](sys.argv[2:])
-    text = [
-        "# Benchmarks",
-        "",
-        f"{datetime.now(UTC):%Y-%m-%d}, {processor()}, Python {platform.python_version()}. Command: `make bench`.",
-        "Ratios are measured in one run, so that they hold on other machines; rates are this machine's.",
-    ]
-    for benchmark in (normaliser, road, arbitrage):
-        print(f"running {benchmark.__name__} ...", file=sys.stderr, flush=True)
-        lines = benchmark.run()
+    """Run all and keep all; or the one that is named, kept when it is as `make bench` runs it."""
+    name, *arguments = sys.argv[1:] or [""]
+    if name in WITH_ARGUMENTS and (arguments or name not in KEPT):
+        return WITH_ARGUMENTS[name](arguments)
+    if name and name not in KEPT:
+        raise SystemExit(f"{name!r} is no benchmark; there are {', '.join(sorted({*KEPT, *WITH_ARGUMENTS}))}")
+    for one in [name] if name else KEPT:
+        print(f"running {one} ...", file=sys.stderr, flush=True)
+        lines = KEPT[one]()
         print("\n".join(lines), flush=True)
-        text += ["", *lines]
-    RESULTS.write_text("\n".join(text) + "\n")
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / f"{one}.md").write_text("\n".join([*lines, "", stamp(f"python -m benchmarks {one}")]) + "\n")
     return 0
+
+
+def stamp(command: str) -> str:
+    """Return the line that says when, where and how a result was measured."""
+    return f"{datetime.now(UTC):%Y-%m-%d}, {processor()}, Python {platform.python_version()}. Command: `{command}`."
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.road import used
+from services.command_line.bench_watch import used
 from tests.pipeline import Pipeline, run_pipeline, until
 
 OTHERS = ("nats-server", "clickhouse")
