@@ -24,6 +24,8 @@ from services.storage_batcher.settings import StorageBatcherSettings
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 SETTINGS = ROOT / "docs" / "settings.md"
+RESULTS = ROOT / "benchmarks" / "results"
+QUOTED = ("storage",)
 ACCOUNTS = ROOT / "nats" / "accounts.conf"
 
 SECTIONS: tuple[type[Settings], ...] = (
@@ -118,10 +120,19 @@ def _sources(market: Market, kind: str) -> list[str]:
     return [f"`{source}`" for source in (*streams, *dict.fromkeys(polls))]
 
 
+def results_block() -> str:
+    """Return what the README quotes of `benchmarks/results/`: the last table of each in `QUOTED`, and its stamp."""
+    found = []
+    for name in QUOTED:
+        text = (RESULTS / f"{name}.md").read_text()
+        found.append(text[text.rindex("\n## ") :].split("\n\n", 1)[1].strip())
+    return "\n\n".join(found)
+
+
 def readme() -> str:
     """Return README.md with its generated blocks made anew."""
     text = README.read_text()
-    for name, block in (("tables", tables_block()), ("kinds", kinds_block())):
+    for name, block in (("tables", tables_block()), ("kinds", kinds_block()), ("results", results_block())):
         pattern = re.compile(rf"(<!-- generated: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
         text = pattern.sub(lambda match, block=block: f"{match[1]}{block}\n{match[2]}", text)  # type: ignore[misc]
     return text

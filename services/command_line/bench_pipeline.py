@@ -43,7 +43,7 @@ LOOK_S = 0.2
 
 SIMULATOR, BENCH = "exchange-simulator", "bench"
 CHANNELS = "trades,depth,quotes,candles_1m"
-_LEAD_S = 20.0
+_LEAD_S = 10.0
 _LEAD_PER_SYMBOL_S = 0.5
 _MOST_RISE_MS = 200.0
 """By how much more than the seconds before the newest row may have aged at the end, and still count as not rising."""
