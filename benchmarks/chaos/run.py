@@ -57,7 +57,9 @@ class Run:
 
     def play(self, say: Callable[[str], None]) -> None:
         """Run to the end. Raises AssertionError when the pipeline ends by itself or never gets done."""
-        with run_pipeline(self.data, "--simulate", "--until-drained", **self._environment) as pipeline:
+        with run_pipeline(
+            self.data, "--simulate", "--exchanges", "binance", "--until-drained", **self._environment
+        ) as pipeline:
             pipeline.addresses()
             until(lambda: _ready(pipeline), "every stream is subscribed")
             self.began_us = time.time_ns() // 1000

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from services.collector.universe import UniverseName, pattern
-from services.shared.exchanges.registry import MARKETS
+from services.shared.exchanges.registry import DEFAULT_EXCHANGES, MARKETS
 from services.shared.runtime.settings import Names, Settings
 
 GIB = 1024**3
@@ -33,7 +33,7 @@ class CollectorSettings(Settings):
     name: str = Field(
         "collector-1", pattern=r"^[A-Za-z0-9_-]+$", description="Name of this collector; one process per name."
     )
-    exchanges: Names = Field(("binance",), description="Exchanges to collect from.")
+    exchanges: Names = Field(DEFAULT_EXCHANGES, description="Exchanges to collect from.")
     markets: Names = Field((), description="Markets to collect (spot, perp, ...); none named: all of each exchange.")
     universe: UniverseName = Field(
         "starter",

@@ -18,6 +18,7 @@ from schemas.errors import Broken, Busy
 from services.command_line.pipeline import Pipeline
 from services.command_line.processes import Ports, Supervised
 from services.command_line.settings import PipelineSettings
+from services.shared.exchanges.registry import DEFAULT_EXCHANGES
 from services.shared.runtime import provision
 from services.shared.runtime.bus import Bus, connect
 from services.shared.runtime.migrations import migrate
@@ -27,7 +28,6 @@ ARBITRAGE = "arbitrage-signal"
 SERVICES = ("collector", "gap-backfill", "normaliser", ARBITRAGE, "storage-batcher")
 """The services, in the order of the data; they are started last to first and ended first to last."""
 
-DEFAULT_EXCHANGES = ("binance",)
 
 SERVER_TIMEOUT_S = 60.0
 RING_SHARE = 0.6
@@ -47,7 +47,8 @@ class Machine:
         self._heard: set[str] = set()
         """Services that have answered: one that never did was told to end before it had begun."""
         self._simulated = settings.simulate or settings.replay is not None
-        compares = len(settings.exchanges) > 1 if settings.arbitrage is None else settings.arbitrage
+        recorded = settings.exchanges or (() if settings.replay else DEFAULT_EXCHANGES)
+        compares = len(recorded) > 1 if settings.arbitrage is None else settings.arbitrage
         self.services = tuple(service for service in SERVICES if compares or service != ARBITRAGE)
         """The services that run: the arbitrage signal only where there is something to compare."""
         host = settings.host

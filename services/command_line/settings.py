@@ -26,7 +26,7 @@ class PipelineSettings(Settings):
     raw_bytes: int = Field(streams.RAW.max_bytes, ge=4 * 1024**2, description="Size of the RAW ring, bytes.")
     md_bytes: int = Field(streams.MD.max_bytes, ge=4 * 1024**2, description="Size of the MD ring, bytes.")
     exchanges: Names = Field(
-        (), description="Exchanges to record; none named: binance, and of a replay all that it holds."
+        (), description="Exchanges to record; none named: all that are known, and of a replay all that it holds."
     )
     symbols: Names = Field((), description="Instruments such as BTC-USDT-PERP; none: the universe `starter`.")
     arbitrage: bool | None = Field(

@@ -39,7 +39,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         # Rows that were brought and deleted since count as on their way for some looks.
         "TAPELINE_GAP_BACKFILL_LOOK_S": "0.1",
     }
-    arguments = ("--simulate", "--until-drained", "--symbols", "BTC")
+    arguments = ("--simulate", "--exchanges", "binance", "--until-drained", "--symbols", "BTC")
     past = (time.time_ns() // 1000 - MINUTES * MINUTE_US) // MINUTE_US * MINUTE_US - 4_000_000
     first = {"TAPELINE_EXCHANGE_SIMULATOR_START_US": str(past), "TAPELINE_EXCHANGE_SIMULATOR_DURATION_S": "6"}
     with run_pipeline(folder, *arguments, **environment, **first) as pipeline:

@@ -102,7 +102,9 @@ def start(*arguments: str, **environment: str) -> subprocess.CompletedProcess[st
 def test_a_taken_port_is_named_with_the_setting_to_change(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = start("--simulate", "--data", str(tmp_path / "data"), TAPELINE_UP_NATS_PORT=str(port))
+        done = start(
+            "--simulate", "--exchanges", "binance", "--data", str(tmp_path / "data"), TAPELINE_UP_NATS_PORT=str(port)
+        )
     assert done.returncode == 1
     assert f"port {port} on 127.0.0.1 cannot be opened" in done.stderr
     assert "TAPELINE_UP_NATS_PORT" in done.stderr
@@ -111,7 +113,7 @@ def test_a_taken_port_is_named_with_the_setting_to_change(tmp_path: Path) -> Non
 
 def test_a_data_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    done = start("--simulate", "--data", str(tmp_path / "file" / "data"))
+    done = start("--simulate", "--exchanges", "binance", "--data", str(tmp_path / "file" / "data"))
     assert done.returncode == 1
     assert f"data directory {tmp_path}/file/data cannot be written" in done.stderr
     assert "Traceback" not in done.stderr
@@ -127,7 +129,7 @@ def test_a_data_directory_that_cannot_be_written_is_named(tmp_path: Path) -> Non
     ],
 )
 def test_a_wrong_setting_stops_the_start_by_name(tmp_path: Path, variable: str, value: str, allowed: str) -> None:
-    done = start("--simulate", "--data", str(tmp_path / "data"), **{variable: value})
+    done = start("--simulate", "--exchanges", "binance", "--data", str(tmp_path / "data"), **{variable: value})
     assert done.returncode == 2
     assert variable in done.stderr
     assert allowed in done.stderr
@@ -135,22 +137,29 @@ def test_a_wrong_setting_stops_the_start_by_name(tmp_path: Path, variable: str, 
 
 
 def test_a_service_that_refuses_its_settings_ends_the_pipeline_with_its_words(tmp_path: Path) -> None:
-    done = start("--simulate", "--data", str(tmp_path / "data"), TAPELINE_COLLECTOR_UNIVERSE="everything")
+    done = start(
+        "--simulate",
+        "--exchanges",
+        "binance",
+        "--data",
+        str(tmp_path / "data"),
+        TAPELINE_COLLECTOR_UNIVERSE="everything",
+    )
     assert done.returncode == 2
     assert "TAPELINE_COLLECTOR_UNIVERSE is 'everything', which is not allowed" in done.stderr
 
 
 def test_two_pipelines_do_not_share_a_data_directory(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    with run_pipeline(data, "--simulate") as pipeline:
+    with run_pipeline(data, "--simulate", "--exchanges", "binance") as pipeline:
         pipeline.addresses()
-        done = start("--simulate", "--data", str(data))
+        done = start("--simulate", "--exchanges", "binance", "--data", str(data))
         assert done.returncode == 1
         assert "in use by another `tapeline up`" in done.stderr
         assert pipeline.interrupt() == 0
 
 
 def test_ctrl_c_while_it_starts_ends_it_cleanly(tmp_path: Path) -> None:
-    with run_pipeline(tmp_path / "data", "--simulate") as pipeline:
+    with run_pipeline(tmp_path / "data", "--simulate", "--exchanges", "binance") as pipeline:
         until(lambda: pipeline.starts("collector"), "the last service is started")
         assert pipeline.interrupt() == 0, pipeline.log()[-4000:]

@@ -25,7 +25,7 @@ def trades(pipeline: Pipeline) -> int:
 
 def test_killed_it_leaves_nothing_behind_and_starts_again(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    with run_pipeline(data, "--simulate") as pipeline:
+    with run_pipeline(data, "--simulate", "--exchanges", "binance") as pipeline:
         pipeline.addresses()
         stored = until(lambda: trades(pipeline), "trades are stored")
         pids = [pipeline.starts(name)[-1] for name in CHILDREN]
@@ -33,7 +33,7 @@ def test_killed_it_leaves_nothing_behind_and_starts_again(tmp_path: Path) -> Non
         os.kill(pipeline.process.pid, signal.SIGKILL)
         pipeline.process.wait()
         until(lambda: not any(lives(pid) for pid in pids), "every child has ended")
-    with run_pipeline(data, "--simulate") as again:
+    with run_pipeline(data, "--simulate", "--exchanges", "binance") as again:
         again.addresses()
         assert trades(again) >= stored
         until(lambda: trades(again) > stored, "the tables grow again")
@@ -41,7 +41,7 @@ def test_killed_it_leaves_nothing_behind_and_starts_again(tmp_path: Path) -> Non
 
 
 def test_a_service_that_dies_again_and_again_is_started_again_with_backoff(tmp_path: Path) -> None:
-    with run_pipeline(tmp_path / "data", "--simulate") as pipeline:
+    with run_pipeline(tmp_path / "data", "--simulate", "--exchanges", "binance") as pipeline:
         pipeline.addresses()
         for _ in range(3):
             pipeline.kill("storage-batcher")

@@ -94,7 +94,9 @@ def test_a_storage_batcher_that_stands_still_loses_nothing_of_small_rings(tmp_pa
         "TAPELINE_EXCHANGE_SIMULATOR_DURATION_S": "30",
         "TAPELINE_EXCHANGE_SIMULATOR_EVENTS_PER_S": "1000",
     }
-    with run_pipeline(tmp_path / "data", "--simulate", "--until-drained", **environment) as pipeline:
+    with run_pipeline(
+        tmp_path / "data", "--simulate", "--exchanges", "binance", "--until-drained", **environment
+    ) as pipeline:
         pipeline.addresses()
         until(lambda: pipeline.sql("SELECT count() AS n FROM tapeline.trades")[0]["n"] > 20, "trades are stored")
         pid = pipeline.starts("storage-batcher")[-1]

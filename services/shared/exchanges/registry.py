@@ -40,3 +40,6 @@ MARKETS: Mapping[tuple[str, str], Market] = {
         MEXC_PERP,
     )
 }
+
+DEFAULT_EXCHANGES = tuple(dict.fromkeys(market.exchange for market in MARKETS.values() if not market.withdrawn))
+"""What is collected where nothing else is said: every exchange whose protocol is served today."""
