@@ -73,7 +73,7 @@ def sort(frame: bytes) -> StreamName | Reply | Notice:
     """
     if frame.startswith(_COMBINED):
         end = frame.find(b'"', len(_COMBINED))
-        if end > 0:
+        if end > len(_COMBINED):
             try:
                 return _stream(frame[len(_COMBINED) : end].decode())
             except UnicodeDecodeError as error:
@@ -83,7 +83,7 @@ def sort(frame: bytes) -> StreamName | Reply | Notice:
         inner = _decode_inner(found.o) if found.e == "forceOrder" else None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadFrame(f"not a frame of Binance: {error}") from None
-    if found.stream is not None:
+    if found.stream:
         return _stream(found.stream)
     if found.e == _SHUTDOWN:
         return Notice(_SHUTDOWN, reconnect=True)
