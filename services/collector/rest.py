@@ -70,7 +70,7 @@ class Rest:
         self._budget = budget
         self._log = log
         self._source = random.Random()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], Priority] = {}
         self._ended = False
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._complained: dict[str, int] = {}
@@ -79,6 +79,11 @@ class Rest:
     def pending(self) -> int:
         """Requests that have neither an answer nor been given up."""
         return len(self._tasks)
+
+    @property
+    def snapshots_pending(self) -> int:
+        """How many of these are asked for because a stream is not whole without them; polls come again and again."""
+        return sum(priority.rank < Priority.POLL.rank for priority in self._tasks.values())
 
     def add(
         self,
@@ -94,12 +99,12 @@ class Rest:
         if self._ended:
             return request  # nothing more is asked for on the way out
         task = asyncio.ensure_future(self._work(request))
-        self._tasks.add(task)
+        self._tasks[task] = priority
         task.add_done_callback(self._finished)
         return request
 
     def _finished(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None and not self._failed.done():
             self._failed.set_exception(error)
 

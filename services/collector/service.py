@@ -198,6 +198,7 @@ class Collector:
             "connections": [entry for item in self._collectors for entry in item.connections()],
             "symbols": sum(item.symbols for item in self._collectors),
             "requests_pending": sum(item.rest.pending for item in self._collectors),
+            "snapshots_pending": sum(item.rest.snapshots_pending for item in self._collectors),
             "budgets": self._budgets.status(),
         }
 

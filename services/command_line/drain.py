@@ -35,7 +35,7 @@ async def _look(machine: Machine) -> tuple[object, ...] | None:
     if not simulator["finished"]:
         return None
     collector = await machine.status("collector")
-    if not collector["ready"] or collector["outbox"] or collector["spooled"] or collector["requests_pending"]:
+    if not collector["ready"] or collector["outbox"] or collector["spooled"] or collector["snapshots_pending"]:
         return None
     normaliser = await machine.status("normaliser")
     if normaliser["pending_messages"]:
@@ -47,5 +47,5 @@ async def _look(machine: Machine) -> tuple[object, ...] | None:
     batcher = await machine.status("storage-batcher")
     if batcher["pending_messages"] or batcher["pending_rows"]:
         return None
-    rows = sum(table["rows"] for table in batcher["tables"].values())
-    return (simulator["frames_sent"], collector["received"], rows)
+    # Polls go on, and so do their rows: with many symbols one is always on its way.
+    return (simulator["frames_sent"], collector["received"])
