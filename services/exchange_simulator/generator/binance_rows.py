@@ -27,7 +27,7 @@ from services.exchange_simulator.generator.figures import (
     ticker_value_digits,
     value_units,
 )
-from services.exchange_simulator.generator.ledger_rows import Scales
+from services.exchange_simulator.generator.ledger_rows import Scales, best, day, prices
 from services.exchange_simulator.generator.source import whole_ms
 from services.exchange_simulator.generator.statistics import FINE_DIGITS
 
@@ -80,14 +80,10 @@ def _book_change(event: BookEvent, scales: Scales) -> Row:
 
 
 def _quote(event: QuoteEvent, scales: Scales) -> Row:
-    touch = event.touch
     return {
         "timestamp": event.time_us,
         "sequence": event.update_id,
-        "bid_price": touch.bid * scales.price,
-        "bid_quantity": touch.bid_steps * scales.quantity,
-        "ask_price": touch.ask * scales.price,
-        "ask_quantity": touch.ask_steps * scales.quantity,
+        **best(event.touch, scales),
         "sent_at": None if event.listing.market == "spot" else event.sent_us,
     }
 
@@ -97,10 +93,7 @@ def _candle_update(event: CandleEvent, scales: Scales) -> Row:
     return {
         "timestamp": event.open_us,
         "interval": event.interval,
-        "open_price": bar.open * scales.price,
-        "high_price": bar.high * scales.price,
-        "low_price": bar.low * scales.price,
-        "close_price": bar.close * scales.price,
+        **prices(bar, scales),
         "volume": bar.volume * scales.quantity,
         "quote_volume": scales.value(bar.value),
         "trade_count": bar.count,
@@ -117,10 +110,8 @@ def _mini_ticker(event: TickerEvent, scales: Scales) -> Row:
     bar, digits = event.bar, ticker_value_digits(event.listing)
     return {
         "timestamp": event.sent_us,
-        "last_price": bar.close * scales.price,
+        **day(bar, scales),
         "open_price": bar.open * scales.price,
-        "high_price": bar.high * scales.price,
-        "low_price": bar.low * scales.price,
         "volume": bar.volume * scales.quantity,
         "quote_volume": scales.fine(value_units(event.listing, bar.value, digits), digits),
         "sent_at": event.sent_us,
@@ -128,7 +119,7 @@ def _mini_ticker(event: TickerEvent, scales: Scales) -> Row:
 
 
 def _ticker(event: TickerEvent, scales: Scales) -> Row:
-    bar, listing, touch = event.bar, event.listing, event.touch
+    bar, listing = event.bar, event.listing
     change = bar.close - bar.open
     row = _mini_ticker(event, scales) | {
         "price_change": change * scales.price,
@@ -144,10 +135,7 @@ def _ticker(event: TickerEvent, scales: Scales) -> Row:
     if listing.market != "spot":
         return row
     return row | {
-        "bid_price": touch.bid * scales.price,
-        "bid_quantity": touch.bid_steps * scales.quantity,
-        "ask_price": touch.ask * scales.price,
-        "ask_quantity": touch.ask_steps * scales.quantity,
+        **best(event.touch, scales),
     }
 
 

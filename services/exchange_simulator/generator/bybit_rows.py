@@ -29,7 +29,7 @@ from services.exchange_simulator.generator.events import (
     TickerEvent,
     TradeEvent,
 )
-from services.exchange_simulator.generator.ledger_rows import Scales
+from services.exchange_simulator.generator.ledger_rows import Scales, best, day, prices, sides
 from services.exchange_simulator.generator.source import whole_ms
 from services.exchange_simulator.generator.statistics import FINE_DIGITS
 
@@ -54,21 +54,16 @@ def _book_change(event: BookEvent, scales: Scales) -> Row:
         "timestamp": event.time_us,
         "first_sequence": event.last_id,
         "last_sequence": event.last_id,
-        "bids": [scales.level(ticks, steps) for ticks, steps in event.bids[::-1]],
-        "asks": [scales.level(ticks, steps) for ticks, steps in event.asks],
+        **sides(event, scales),
         "sent_at": event.sent_us,
     }
 
 
 def _quote(event: QuoteEvent, scales: Scales) -> Row:
-    touch = event.touch
     return {
         "timestamp": event.time_us,
         "sequence": event.update_id,
-        "bid_price": touch.bid * scales.price,
-        "bid_quantity": scales.base(touch.bid_steps, touch.bid),
-        "ask_price": touch.ask * scales.price,
-        "ask_quantity": scales.base(touch.ask_steps, touch.ask),
+        **best(event.touch, scales),
         "sent_at": event.sent_us,
     }
 
@@ -78,10 +73,7 @@ def _candle_update(event: CandleEvent, scales: Scales) -> Row:
     return {
         "timestamp": event.open_us,
         "interval": event.interval,
-        "open_price": bar.open * scales.price,
-        "high_price": bar.high * scales.price,
-        "low_price": bar.low * scales.price,
-        "close_price": bar.close * scales.price,
+        **prices(bar, scales),
         "volume": scales.base(bar.volume, bar.close),
         "quote_volume": scales.fine(*value_units(event.listing, bar.value)),
         "closed": event.closed,
@@ -93,10 +85,8 @@ def _spot_ticker(event: TickerEvent, scales: Scales) -> Row:
     bar = event.bar
     return {
         "timestamp": event.sent_us,
-        "last_price": bar.close * scales.price,
+        **day(bar, scales),
         "open_price": event.before_ticks * scales.price,
-        "high_price": bar.high * scales.price,
-        "low_price": bar.low * scales.price,
         "volume": scales.base(bar.volume, bar.close),
         "quote_volume": scales.fine(*turnover_units(event.listing, bar.value)),
         "price_change_percent": scales.fine(change_units(event), PERCENT_DIGITS),
@@ -105,12 +95,8 @@ def _spot_ticker(event: TickerEvent, scales: Scales) -> Row:
 
 
 def _ticker(event: FullTickerEvent, scales: Scales) -> Row:
-    touch = event.touch
     return _spot_ticker(event, scales) | {
-        "bid_price": touch.bid * scales.price,
-        "bid_quantity": scales.base(touch.bid_steps, touch.bid),
-        "ask_price": touch.ask * scales.price,
-        "ask_quantity": scales.base(touch.ask_steps, touch.ask),
+        **best(event.touch, scales),
     }
 
 

@@ -33,7 +33,7 @@ from services.exchange_simulator.generator.events import (
     TradeEvent,
 )
 from services.exchange_simulator.generator.figures import amount_units
-from services.exchange_simulator.generator.ledger_rows import Scales
+from services.exchange_simulator.generator.ledger_rows import Scales, best, day, prices, sides
 from services.exchange_simulator.generator.market import Trade
 from services.exchange_simulator.generator.source import whole_ms
 from services.exchange_simulator.generator.statistics import FINE_DIGITS
@@ -78,20 +78,15 @@ def _book_change(event: BookEvent, scales: Scales) -> Row:
         "first_sequence": event.previous_id + 1,
         "last_sequence": event.last_id,
         "previous_sequence": event.previous_id,
-        "bids": [scales.level(ticks, steps) for ticks, steps in event.bids[::-1]],
-        "asks": [scales.level(ticks, steps) for ticks, steps in event.asks],
+        **sides(event, scales),
         "sent_at": event.time_us,
     }
 
 
 def _quote(event: QuoteEvent, scales: Scales) -> Row:
-    touch = event.touch
     return {
         "timestamp": event.time_us,
-        "bid_price": touch.bid * scales.price,
-        "bid_quantity": scales.base(touch.bid_steps, touch.bid),
-        "ask_price": touch.ask * scales.price,
-        "ask_quantity": scales.base(touch.ask_steps, touch.ask),
+        **best(event.touch, scales),
         "sent_at": event.time_us,
     }
 
@@ -101,10 +96,7 @@ def _candle_update(event: CandleEvent, scales: Scales) -> Row:
     return {
         "timestamp": event.open_us,
         "interval": event.interval,
-        "open_price": bar.open * scales.price,
-        "high_price": bar.high * scales.price,
-        "low_price": bar.low * scales.price,
-        "close_price": bar.close * scales.price,
+        **prices(bar, scales),
         "volume": scales.fine(*base_volume(listing, bar)),
         "quote_volume": scales.fine(*turnover(listing, bar)),
         "closed": False,
@@ -112,19 +104,14 @@ def _candle_update(event: CandleEvent, scales: Scales) -> Row:
 
 
 def _ticker(event: FullTickerEvent, scales: Scales) -> Row:
-    bar, listing, touch = event.bar, event.listing, event.touch
+    bar, listing = event.bar, event.listing
     return {
         "timestamp": event.sent_us,
-        "last_price": bar.close * scales.price,
-        "high_price": bar.high * scales.price,
-        "low_price": bar.low * scales.price,
+        **day(bar, scales),
         "volume": scales.fine(*base_volume(listing, bar)),
         "quote_volume": None if listing.market == "option" else scales.fine(*turnover(listing, bar)),
         "price_change_percent": scales.fine(change_units(bar), PERCENT_DIGITS),
-        "bid_price": touch.bid * scales.price,
-        "bid_quantity": scales.base(touch.bid_steps, touch.bid),
-        "ask_price": touch.ask * scales.price,
-        "ask_quantity": scales.base(touch.ask_steps, touch.ask),
+        **best(event.touch, scales),
         "sent_at": event.sent_us,
     }
 

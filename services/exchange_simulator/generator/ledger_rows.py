@@ -1,4 +1,4 @@
-"""The ledger's columns, and the unit in which its rows count prices and quantities.
+"""The ledger's columns, the unit in which its rows count prices and quantities, and the parts that rows have in common.
 
 Columns are the fields of the records (`schemas.records`), but for what only the receiver knows. The rows themselves are
 each dialect's own.
@@ -11,7 +11,10 @@ from typing import Any, get_args, get_type_hints
 import pyarrow as pa
 
 from schemas.records import BY_KIND, Levels, Micros, Number, Record
+from services.exchange_simulator.generator.candles import Bar
+from services.exchange_simulator.generator.events import BookEvent
 from services.exchange_simulator.generator.figures import ten_to, value_units
+from services.exchange_simulator.generator.market import Touch
 from services.exchange_simulator.generator.names import Listing
 
 NUMBER = pa.decimal128(38, 18)
@@ -112,6 +115,43 @@ class Scales:
     def fine(self, units: int, digits: int) -> int:
         """Return a number of units of 10^-digits."""
         return units * ten_to(self.digits - digits)
+
+
+def best(touch: Touch, scales: Scales) -> dict[str, int]:
+    """Return the columns of the best bid and ask, quantities in base currency."""
+    return {
+        "bid_price": touch.bid * scales.price,
+        "bid_quantity": scales.base(touch.bid_steps, touch.bid),
+        "ask_price": touch.ask * scales.price,
+        "ask_quantity": scales.base(touch.ask_steps, touch.ask),
+    }
+
+
+def prices(bar: Bar, scales: Scales) -> dict[str, int]:
+    """Return the columns of a candle's four prices."""
+    return {
+        "open_price": bar.open * scales.price,
+        "high_price": bar.high * scales.price,
+        "low_price": bar.low * scales.price,
+        "close_price": bar.close * scales.price,
+    }
+
+
+def day(bar: Bar, scales: Scales) -> dict[str, int]:
+    """Return a ticker's columns of the prices in its window, but for the opening one, which exchanges differ about."""
+    return {
+        "last_price": bar.close * scales.price,
+        "high_price": bar.high * scales.price,
+        "low_price": bar.low * scales.price,
+    }
+
+
+def sides(event: BookEvent, scales: Scales) -> dict[str, list[tuple[int, ...]]]:
+    """Return the columns of a book change's levels, the best first on both sides."""
+    return {
+        "bids": [scales.level(ticks, steps) for ticks, steps in event.bids[::-1]],
+        "asks": [scales.level(ticks, steps) for ticks, steps in event.asks],
+    }
 
 
 def _half_even(number: int, divisor: int) -> int:

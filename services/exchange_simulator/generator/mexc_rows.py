@@ -19,7 +19,7 @@ from services.exchange_simulator.generator.events import (
     TradeEvent,
 )
 from services.exchange_simulator.generator.figures import value_units
-from services.exchange_simulator.generator.ledger_rows import Scales
+from services.exchange_simulator.generator.ledger_rows import Scales, best, day, prices, sides
 from services.exchange_simulator.generator.mexc_figures import (
     PERCENT_DIGITS,
     RATE_DIGITS,
@@ -59,22 +59,17 @@ def _book_change(event: BookEvent, scales: Scales) -> Row:
         "timestamp": event.sent_us,
         "first_sequence": event.previous_id + 1,
         "last_sequence": event.last_id,
-        "bids": [scales.level(ticks, steps) for ticks, steps in event.bids[::-1]],
-        "asks": [scales.level(ticks, steps) for ticks, steps in event.asks],
+        **sides(event, scales),
         "sent_at": event.sent_us,
     }
 
 
 def _spot_quote(event: QuoteEvent, scales: Scales) -> Row:
     """A frame of spot has no time but that of its sending."""
-    touch = event.touch
     return {
         "timestamp": event.sent_us,
         "sequence": event.update_id,
-        "bid_price": touch.bid * scales.price,
-        "bid_quantity": scales.base(touch.bid_steps, touch.bid),
-        "ask_price": touch.ask * scales.price,
-        "ask_quantity": scales.base(touch.ask_steps, touch.ask),
+        **best(event.touch, scales),
         "sent_at": event.sent_us,
     }
 
@@ -88,10 +83,7 @@ def _candle_update(event: CandleEvent, scales: Scales) -> Row:
     return {
         "timestamp": event.open_us,
         "interval": event.interval,
-        "open_price": bar.open * scales.price,
-        "high_price": bar.high * scales.price,
-        "low_price": bar.low * scales.price,
-        "close_price": bar.close * scales.price,
+        **prices(bar, scales),
         "volume": scales.base(bar.volume, bar.close),
         "quote_volume": scales.fine(value_units(event.listing, bar.value, VALUE_DIGITS), VALUE_DIGITS),
         "closed": False,
@@ -103,10 +95,8 @@ def _ticker(event: FullTickerEvent, scales: Scales) -> Row:
     bar, touch = event.bar, event.touch
     return {
         "timestamp": event.sent_us,
-        "last_price": bar.close * scales.price,
+        **day(bar, scales),
         "open_price": event.before_ticks * scales.price,
-        "high_price": bar.high * scales.price,
-        "low_price": bar.low * scales.price,
         "volume": scales.base(bar.volume, bar.close),
         "quote_volume": scales.fine(value_units(event.listing, bar.value, VALUE_DIGITS), VALUE_DIGITS),
         "price_change": (bar.close - event.before_ticks) * scales.price,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from services.exchange_simulator.generator.book import Level
 from services.exchange_simulator.generator.dialect import Row, Rows
 from services.exchange_simulator.generator.events import (
     BookEvent,
@@ -20,7 +19,7 @@ from services.exchange_simulator.generator.events import (
     TickerEvent,
     TradeEvent,
 )
-from services.exchange_simulator.generator.ledger_rows import Scales
+from services.exchange_simulator.generator.ledger_rows import Scales, best, day, prices, sides
 from services.exchange_simulator.generator.okx_figures import (
     BASE_DIGITS,
     DOLLAR_DIGITS,
@@ -65,28 +64,20 @@ def _fill(event: FillEvent, scales: Scales) -> Row:
 
 
 def _book_change(event: BookEvent, scales: Scales) -> Row:
-    def side(levels: Iterable[Level]) -> list[tuple[int, ...]]:
-        return [scales.level(ticks, steps) for ticks, steps in levels]
-
     return {
         "timestamp": event.time_us,
         "first_sequence": event.last_id,
         "last_sequence": event.last_id,
         "previous_sequence": event.previous_id,
-        "bids": side(event.bids[::-1]),
-        "asks": side(event.asks),
+        **sides(event, scales),
     }
 
 
 def _quote(event: QuoteEvent, scales: Scales) -> Row:
-    touch = event.touch
     return {
         "timestamp": event.time_us,
         "sequence": event.update_id,
-        "bid_price": touch.bid * scales.price,
-        "bid_quantity": scales.base(touch.bid_steps, touch.bid),
-        "ask_price": touch.ask * scales.price,
-        "ask_quantity": scales.base(touch.ask_steps, touch.ask),
+        **best(event.touch, scales),
     }
 
 
@@ -105,10 +96,7 @@ def _candle_update(event: CandleEvent, scales: Scales) -> Row:
     return {
         "timestamp": event.open_us,
         "interval": event.interval,
-        "open_price": bar.open * scales.price,
-        "high_price": bar.high * scales.price,
-        "low_price": bar.low * scales.price,
-        "close_price": bar.close * scales.price,
+        **prices(bar, scales),
         "volume": volume,
         "quote_volume": quote_volume,
         "closed": event.closed,
@@ -117,22 +105,17 @@ def _candle_update(event: CandleEvent, scales: Scales) -> Row:
 
 def _ticker(event: TickerEvent, scales: Scales) -> Row:
     """The ticker tells no quote volume of linear contracts; of inverse ones the number of contracts does."""
-    bar, touch = event.bar, event.touch
+    bar = event.bar
     volume, quote_volume = _volumes(event, scales)
     linear = event.listing.contract_size is not None and not event.listing.inverse
     return {
         "timestamp": event.sent_us,
-        "last_price": bar.close * scales.price,
+        **day(bar, scales),
         "open_price": bar.open * scales.price,
-        "high_price": bar.high * scales.price,
-        "low_price": bar.low * scales.price,
         "volume": volume,
         "quote_volume": None if linear else quote_volume,
         "last_quantity": scales.base(event.last_steps, bar.close),
-        "bid_price": touch.bid * scales.price,
-        "bid_quantity": scales.base(touch.bid_steps, touch.bid),
-        "ask_price": touch.ask * scales.price,
-        "ask_quantity": scales.base(touch.ask_steps, touch.ask),
+        **best(event.touch, scales),
     }
 
 
