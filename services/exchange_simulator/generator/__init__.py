@@ -9,7 +9,7 @@ come more often than the exchange's own interval when the rate asks for it.
 
 An exchange market is a `Dialect` (dialect.py) in `DIALECTS`; everything else here is common:
 
-* `<exchange>_listings.py`: what is listed, from the assets (`names.Listing`).
+* `<exchange>_listings.py`: what is listed, from the assets (`names.Listing`); `usdt_listings.py` where that is alike.
 * `<exchange>_frames.py`, `_rest.py`, `_info.py`: events and history in the exchange's own words.
 * `<exchange>_rows.py`: what the tables must hold of each event, in base currency, times in us; no parser is asked.
 * `<exchange>_voice.py`: the `Dialect` itself, and its `Voice`, which puts these together with the control protocol.

@@ -9,13 +9,12 @@ from services.exchange_simulator.generator.names import (
     Counting,
     Listing,
     digits_of,
-    events_per_s,
     plausible_tick,
 )
+from services.exchange_simulator.generator.usdt_listings import rates
 
 _SPOT_DIGITS = 8
 _THOUSANDS = frozenset({"PEPE", "SHIB", "BONK", "FLOKI"})
-_SHARES = {"perp": 2.0 / 3.0, "spot": 1.0 / 3.0}
 _PERP_COUNTING = Counting(running_book_ids=True, hidden_trade_ids=1)
 _PERP_PREMIUM = 2.0e-4
 
@@ -41,7 +40,7 @@ _GRIDS: dict[str, tuple[str, str, str, str]] = {
 def listings(market: str, chosen: Sequence[Asset], total_per_s: float, start_us: int) -> tuple[Listing, ...]:
     """List every asset; `total_per_s` events a second are those of all of Binance. Nothing here has a date."""
     found = []
-    for rank, asset in enumerate(chosen):
+    for rank, (asset, rate) in enumerate(zip(chosen, rates(market, len(chosen), total_per_s), strict=True)):
         tick, step = _grid(asset, market)
         multiplier = 1000 if market == "perp" and asset.name in _THOUSANDS else 1
         base = asset.name if multiplier == 1 else f"{multiplier}{asset.name}"
@@ -57,7 +56,7 @@ def listings(market: str, chosen: Sequence[Asset], total_per_s: float, start_us:
                 symbol=f"{base}-USDT" if spot else f"{base}-USDT-PERP",
                 tick_size=tick,
                 step_size=step,
-                events_per_s=events_per_s(total_per_s, len(chosen), rank, _SHARES[market]),
+                events_per_s=rate,
                 rank=rank,
                 price_digits=_SPOT_DIGITS if spot else digits_of(tick),
                 quantity_digits=_SPOT_DIGITS if spot else digits_of(step),

@@ -13,11 +13,10 @@ from services.exchange_simulator.generator.names import (
     Counting,
     Listing,
     digits_of,
-    events_per_s,
     plausible_tick,
 )
+from services.exchange_simulator.generator.usdt_listings import plausible_step, rates
 
-_SHARES = {"perp": 2.0 / 3.0, "spot": 1.0 / 3.0}
 _PERP_PREMIUM = 1.4e-4
 _COUNTING = Counting(single_book_ids=True)
 
@@ -58,17 +57,15 @@ _THOUSANDS = {"PEPE": "1000PEPE", "SHIB": "SHIB1000", "BONK": "1000BONK", "FLOKI
 
 def listings(market: str, chosen: Sequence[Asset], total_per_s: float, start_us: int) -> tuple[Listing, ...]:
     """List every asset; `total_per_s` events a second are those of all of Bybit. Nothing here has a date."""
-    rates = [events_per_s(total_per_s, len(chosen), rank, _SHARES[market]) for rank in range(len(chosen))]
-    return tuple(
-        _listing(market, asset, rank, rate) for rank, (asset, rate) in enumerate(zip(chosen, rates, strict=True))
-    )
+    found = zip(chosen, rates(market, len(chosen), total_per_s), strict=True)
+    return tuple(_listing(market, asset, rank, rate) for rank, (asset, rate) in enumerate(found))
 
 
 def _listing(market: str, asset: Asset, rank: int, rate: float) -> Listing:
     perp = market == "perp"
     base = _THOUSANDS.get(asset.name, asset.name) if perp else asset.name
     known = _PERP_GRIDS if perp else _SPOT_GRIDS
-    tick, step = known.get(base) or (plausible_tick(asset.base_price), "0.001" if asset.base_price >= 1.0 else "0.1")
+    tick, step = known.get(base) or (plausible_tick(asset.base_price), plausible_step(asset.base_price))
     return Listing(
         exchange="bybit",
         market=market,
