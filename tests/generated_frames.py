@@ -6,7 +6,7 @@ Where frames tell only what has changed, each is read as the whole that they mak
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -20,7 +20,7 @@ from services.exchange_simulator.generator.session import GeneratedSession
 from services.exchange_simulator.generator.venue import GeneratedVenue
 from services.shared.exchanges.declaration import Ask, BookSnapshot, Channel, Listing, Market, Poll, Reply, StreamName
 from services.shared.exchanges.registry import MARKETS
-from tests.generated_market import NOW_US, SECOND_US, play
+from tests.generated_market import NOW_US, SECOND_US, build, play
 from tests.unit.test_generator_ledger import rows_of
 
 LEDGER_ONLY = {"connection", "handed_out_at", "fault"}
@@ -153,6 +153,33 @@ def differences(directory: Path, venue: GeneratedVenue, heard: Heard) -> Iterato
                     found = Decimal(found)
                 if expected != found:
                     yield f"{kind} of {record.symbol}: {name} is {found}, in the ledger {expected}"
+
+
+Played = tuple[Path, Listener, Heard]
+"""A market that was heard: the folder of its ledger, who listened, and what was heard."""
+
+
+def played_market(folder: Path, exchange: str, market: str, seconds: float, **settings: Any) -> Played:
+    """Hear every declared stream of one market for so long, with its ledger below `folder`."""
+    listener = Listener(build(folder, exchange, ledger=True, **settings)[market])
+    return folder / "ledger", listener, listener.listen(seconds)
+
+
+def assert_is_the_ledger(played: Played, kinds: set[str], only: Mapping[str, set[str]] | None = None) -> None:
+    """Records are those of the ledger; these kinds and no others were heard, of every symbol or of those in `only`."""
+    directory, listener, heard = played
+    assert not list(differences(directory, listener.venue, heard))
+    assert heard.records.keys() == kinds
+    for kind in kinds:
+        expected = (only or {}).get(kind, set(listener.listing.by_symbol))
+        assert heard.symbols(kind) == expected, kind
+
+
+def assert_answered(listener: Listener, poll: Poll, symbol: str, now_us: int = NOW_US) -> None:
+    """A declared endpoint answers about a symbol, with records of the kinds that it declares."""
+    found = listener.ask(poll, symbol, now_us)
+    assert found, (poll.name, symbol)
+    assert {item.KIND for item in found if isinstance(item, Record)} <= set(poll.kinds)
 
 
 class Book:

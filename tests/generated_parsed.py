@@ -7,16 +7,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
-
 from schemas.frames import RawFrame
 from schemas.records import Record
 from services.exchange_simulator.generator.venue import GeneratedVenue
 from services.shared.exchanges.declaration import BookSnapshot, Channel, Listing, Market, Poll, StreamName
+from tests.generated_frames import LEDGER_ONLY, plain
 from tests.generated_market import NOW_US, SECOND_US, play
 from tests.unit.test_generator_ledger import rows_of
-
-LEDGER_ONLY = {"connection", "handed_out_at", "fault"}
 
 
 class Parsed(NamedTuple):
@@ -67,13 +64,6 @@ def listen(venue: GeneratedVenue, market: Market, listing: Listing, seconds: flo
         session.close(NOW_US + round(seconds * SECOND_US))
 
 
-def _plain(value: Any) -> Any:
-    """Return a record's value in the form that a ledger's row has."""
-    if isinstance(value, msgspec.Raw):
-        return [[Decimal(number) for number in level] for level in msgspec.json.decode(value)]
-    return value
-
-
 def _same(mine: Any, theirs: Any) -> bool:
     return (Decimal(mine) if isinstance(theirs, Decimal) and mine is not None else mine) == theirs
 
@@ -88,6 +78,6 @@ def assert_equals_ledger(directory: Path, market: Market, records: Sequence[Reco
         assert len(rows) == len(parsed[kind]), kind
         for row, record in zip(rows, parsed[kind], strict=True):
             theirs = {name: value for name, value in row.items() if name not in LEDGER_ONLY}
-            mine = {name: _plain(getattr(record, name)) for name in theirs}
+            mine = {name: plain(getattr(record, name)) for name in theirs}
             assert not {name: (mine[name], theirs[name]) for name in theirs if not _same(mine[name], theirs[name])}
     return set(parsed)

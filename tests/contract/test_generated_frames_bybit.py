@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from schemas.records import Record
 from services.shared.exchanges.declaration import BookSnapshot
 from tests.extra_frames import extra_frames
-from tests.generated_frames import Book, Heard, Listener, differences, form
-from tests.generated_market import NOW_US, SECOND_US, build, get
+from tests.generated_frames import Book, Played, assert_answered, assert_is_the_ledger, form, played_market
+from tests.generated_market import NOW_US, SECOND_US, get
 
 SECONDS = 95
 ASSETS = ("BTC", "PEPE", "SHIB")
@@ -26,35 +25,27 @@ CATEGORY = {"spot": "spot", "perp": "linear"}
 
 
 @pytest.fixture(scope="module", params=["spot", "perp"])
-def played(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Listener, Heard]:
+def played(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Played:
     """A market heard for a minute and a half, with its ledger."""
     folder = tmp_path_factory.mktemp(request.param)
-    listener = Listener(build(folder, "bybit", ledger=True, symbols=ASSETS, events_per_s=40.0)[request.param])
-    return folder / "ledger", listener, listener.listen(SECONDS)
+    return played_market(folder, "bybit", request.param, SECONDS, symbols=ASSETS, events_per_s=40.0)
 
 
-def test_records_equal_the_ledger_and_every_kind_is_of_every_symbol(played: tuple[Path, Listener, Heard]) -> None:
-    directory, listener, heard = played
-    assert not list(differences(directory, listener.venue, heard))
-    assert heard.records.keys() == KINDS[listener.venue.market]
-    for kind in KINDS[listener.venue.market]:
-        assert heard.symbols(kind) == set(listener.listing.by_symbol), kind
+def test_records_equal_the_ledger_and_every_kind_is_of_every_symbol(played: Played) -> None:
+    _, listener, _ = played
+    assert_is_the_ledger(played, KINDS[listener.venue.market])
 
 
-def test_every_declared_endpoint_is_answered_for_every_symbol(played: tuple[Path, Listener, Heard]) -> None:
+def test_every_declared_endpoint_is_answered_for_every_symbol(played: Played) -> None:
     _, listener, _ = played
     for poll in listener.declared.polls.values():
         if poll is listener.declared.time:
             continue  # its answer makes no record by itself
         for symbol in listener.listing.by_symbol:
-            found = listener.ask(poll, symbol)
-            assert found, (poll.name, symbol)
-            assert {item.KIND for item in found if isinstance(item, Record)} <= set(poll.kinds)
+            assert_answered(listener, poll, symbol)
 
 
-def test_a_book_from_its_stream_is_the_one_that_an_audit_is_answered_with(
-    played: tuple[Path, Listener, Heard],
-) -> None:
+def test_a_book_from_its_stream_is_the_one_that_an_audit_is_answered_with(played: Played) -> None:
     """A thousand levels of both sides, at the same update id."""
     _, listener, heard = played
     poll = next(poll for name, poll in listener.declared.polls.items() if "audit" in name)
@@ -71,7 +62,7 @@ def test_a_book_from_its_stream_is_the_one_that_an_audit_is_answered_with(
         assert [len(side) for side in expected] == [1_000, 1_000]
 
 
-def test_candles_trades_and_history_agree(played: tuple[Path, Listener, Heard]) -> None:
+def test_candles_trades_and_history_agree(played: Played) -> None:
     """Trades told on the stream are those of REST; a closed minute is their sum there as here."""
     _, listener, heard = played
     minute_us = NOW_US // (60 * SECOND_US) * 60 * SECOND_US + 60 * SECOND_US
@@ -115,7 +106,7 @@ SESSIONS = {
 }
 
 
-def test_frames_are_those_of_2026(played: tuple[Path, Listener, Heard], recordings: Path) -> None:
+def test_frames_are_those_of_2026(played: Played, recordings: Path) -> None:
     """Same keys in the same order, the same kinds of values; of each type of frame."""
     _, listener, heard = played
     recorded = [extra for extra in extra_frames(recordings, "bybit") if not extra.sent]
@@ -138,7 +129,7 @@ def test_frames_are_those_of_2026(played: tuple[Path, Listener, Heard], recordin
             assert form(like[0]) == form(their), session
 
 
-def test_digits_are_those_of_2026(played: tuple[Path, Listener, Heard], recordings: Path) -> None:
+def test_digits_are_those_of_2026(played: Played, recordings: Path) -> None:
     """A contract's prices, sizes and values have as many digits as live ones."""
     _, listener, heard = played
     if listener.venue.market == "spot":

@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 
-from schemas.records import Record
 from tests.extra_frames import extra_frames
 from tests.gateio_recorded import books, instruments, received
-from tests.generated_frames import Book, Heard, Listener, differences, form
-from tests.generated_market import NOW_US, SECOND_US, build, get
+from tests.generated_frames import Book, Played, assert_answered, assert_is_the_ledger, form, played_market
+from tests.generated_market import NOW_US, SECOND_US, get
 
 SECONDS = 65
 ASSETS = ("BTC", "PEPE", "ADA")
@@ -26,31 +25,25 @@ KINDS = {
 
 
 @pytest.fixture(scope="module", params=["spot", "perp"])
-def played(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Listener, Heard]:
+def played(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Played:
     """A market heard for a minute, with its ledger."""
     folder = tmp_path_factory.mktemp(request.param)
-    listener = Listener(build(folder, "gateio", ledger=True, symbols=ASSETS, events_per_s=60.0)[request.param])
-    return folder / "ledger", listener, listener.listen(SECONDS)
+    return played_market(folder, "gateio", request.param, SECONDS, symbols=ASSETS, events_per_s=60.0)
 
 
-def test_records_equal_the_ledger_and_every_kind_is_of_every_symbol(played: tuple[Path, Listener, Heard]) -> None:
-    directory, listener, heard = played
-    assert not list(differences(directory, listener.venue, heard))
-    assert heard.records.keys() == KINDS[listener.venue.market]
-    for kind in KINDS[listener.venue.market]:
-        assert heard.symbols(kind) == set(listener.listing.by_symbol), kind
+def test_records_equal_the_ledger_and_every_kind_is_of_every_symbol(played: Played) -> None:
+    _, listener, _ = played
+    assert_is_the_ledger(played, KINDS[listener.venue.market])
 
 
-def test_every_declared_endpoint_is_answered_for_every_symbol(played: tuple[Path, Listener, Heard]) -> None:
+def test_every_declared_endpoint_is_answered_for_every_symbol(played: Played) -> None:
     _, listener, _ = played
     for poll in listener.declared.polls.values():
         for symbol in listener.listing.by_symbol:
-            found = listener.ask(poll, symbol)
-            assert found, (poll.name, symbol)
-            assert {item.KIND for item in found if isinstance(item, Record)} <= set(poll.kinds)
+            assert_answered(listener, poll, symbol)
 
 
-def test_a_book_from_rest_and_stream_is_the_exchanges_own(played: tuple[Path, Listener, Heard]) -> None:
+def test_a_book_from_rest_and_stream_is_the_exchanges_own(played: Played) -> None:
     """The snapshot of the beginning, carried on by the changes, is the snapshot that the end is answered with."""
     _, listener, heard = played
     poll = listener.declared.book_snapshot
@@ -67,7 +60,7 @@ def test_a_book_from_rest_and_stream_is_the_exchanges_own(played: tuple[Path, Li
         assert book.best(count) == Book(listener.declared, final).best(count)
 
 
-def test_candles_trades_and_history_agree(played: tuple[Path, Listener, Heard]) -> None:
+def test_candles_trades_and_history_agree(played: Played) -> None:
     """Trades told on the stream are those of the history; a closed minute is their sum there as here."""
     _, listener, heard = played
     spot = listener.venue.market == "spot"
@@ -108,7 +101,7 @@ FUTURES_2026 = {
 SPOT_2026 = {"spot.candlesticks 1m": "spot.candlesticks:1m:BTC_USDT"}
 
 
-def test_frames_are_those_of_2026(played: tuple[Path, Listener, Heard], recordings: Path) -> None:
+def test_frames_are_those_of_2026(played: Played, recordings: Path) -> None:
     """Same keys in the same order, the same kinds of values, as many digits in prices."""
     _, listener, heard = played
     recorded = {
@@ -135,9 +128,7 @@ ADDED = {
 """Keys that have come since the sessions of 2021 and 2023."""
 
 
-def test_frames_differ_from_the_recorded_sessions_only_by_name(
-    played: tuple[Path, Listener, Heard], recordings: Path
-) -> None:
+def test_frames_differ_from_the_recorded_sessions_only_by_name(played: Played, recordings: Path) -> None:
     _, listener, heard = played
     market = listener.venue.market
     compared = set()
@@ -159,9 +150,7 @@ def test_frames_differ_from_the_recorded_sessions_only_by_name(
     assert compared == {channel for channel in ADDED if channel.startswith("spot" if market == "spot" else "futures")}
 
 
-def test_answers_differ_from_the_recorded_ones_only_by_name(
-    played: tuple[Path, Listener, Heard], recordings: Path
-) -> None:
+def test_answers_differ_from_the_recorded_ones_only_by_name(played: Played, recordings: Path) -> None:
     _, listener, _ = played
     market, venue = listener.venue.market, listener.venue
     path = "/api/v4/spot/order_book" if market == "spot" else "/api/v4/futures/usdt/order_book"
@@ -183,7 +172,7 @@ def test_answers_differ_from_the_recorded_ones_only_by_name(
     assert {key: mine[key] for key in known} == known
 
 
-def test_ids_follow_each_other_without_a_hole(played: tuple[Path, Listener, Heard]) -> None:
+def test_ids_follow_each_other_without_a_hole(played: Played) -> None:
     _, listener, heard = played
     for symbol in listener.listing.by_symbol:
         trades: list[Any] = [item for item in heard.records["trade"] if item.symbol == symbol]

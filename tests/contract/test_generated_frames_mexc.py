@@ -12,11 +12,10 @@ import pytest
 from google.protobuf.message import Message
 
 from schemas.proto import mexc_pb2 as pb
-from schemas.records import Record
 from services.exchange_simulator.venue import Binary
 from tests.extra_frames import extra_frames
-from tests.generated_frames import Book, Heard, Listener, differences, form
-from tests.generated_market import NOW_US, SECOND_US, build, get, play
+from tests.generated_frames import Book, Played, assert_answered, assert_is_the_ledger, form, played_market
+from tests.generated_market import NOW_US, SECOND_US, get, play
 
 SECONDS = 55
 """Contracts cut who sends no ping for a minute."""
@@ -30,32 +29,27 @@ KINDS = {
 
 
 @pytest.fixture(scope="module", params=["spot", "perp"])
-def played(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Listener, Heard]:
+def played(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Played:
     """A market heard for most of a minute, with its ledger."""
     folder = tmp_path_factory.mktemp(request.param)
-    listener = Listener(build(folder, "mexc", ledger=True, symbols=ASSETS, events_per_s=200.0)[request.param])
-    return folder / "ledger", listener, listener.listen(SECONDS)
+    return played_market(folder, "mexc", request.param, SECONDS, symbols=ASSETS, events_per_s=200.0)
 
 
-def test_records_equal_the_ledger_and_every_kind_is_of_every_symbol(played: tuple[Path, Listener, Heard]) -> None:
-    directory, listener, heard = played
-    assert not list(differences(directory, listener.venue, heard))
-    assert heard.records.keys() == KINDS[listener.venue.market]
-    for kind in KINDS[listener.venue.market]:
-        assert heard.symbols(kind) == set(listener.listing.by_symbol), kind
+def test_records_equal_the_ledger_and_every_kind_is_of_every_symbol(played: Played) -> None:
+    _, listener, _ = played
+    assert_is_the_ledger(played, KINDS[listener.venue.market])
 
 
-def test_every_declared_endpoint_is_answered_for_every_symbol(played: tuple[Path, Listener, Heard]) -> None:
+def test_every_declared_endpoint_is_answered_for_every_symbol(played: Played) -> None:
     _, listener, _ = played
     declared = listener.declared
     for place, poll in enumerate(one for one in declared.polls.values() if one is not declared.time):
         for symbol in listener.listing.by_symbol if poll.per_symbol else ["_all"]:
-            found = listener.ask(poll, symbol, NOW_US + (10 + 10 * place) * SECOND_US)  # `detail` once in five seconds
-            assert found, (poll.name, symbol)
-            assert {item.KIND for item in found if isinstance(item, Record)} <= set(poll.kinds)
+            # contracts answer `detail` once in five seconds
+            assert_answered(listener, poll, symbol, NOW_US + (10 + 10 * place) * SECOND_US)
 
 
-def test_a_book_from_rest_and_stream_is_the_exchanges_own(played: tuple[Path, Listener, Heard]) -> None:
+def test_a_book_from_rest_and_stream_is_the_exchanges_own(played: Played) -> None:
     """The snapshot of the beginning, carried on by the changes, is the snapshot that the end is answered with."""
     _, listener, heard = played
     poll = listener.declared.book_snapshot
@@ -71,7 +65,7 @@ def test_a_book_from_rest_and_stream_is_the_exchanges_own(played: tuple[Path, Li
         assert book.best(20) == Book(listener.declared, final).best(20)
 
 
-def test_a_contracts_quote_is_the_best_of_its_book(played: tuple[Path, Listener, Heard]) -> None:
+def test_a_contracts_quote_is_the_best_of_its_book(played: Played) -> None:
     """The cut books, from which quotes are taken, stand at the version that they name."""
     _, listener, heard = played
     if listener.venue.market == "spot":
@@ -107,7 +101,7 @@ def digits(text: str) -> str:
     return re.sub(r"\d+", "9", text)
 
 
-def test_binary_frames_are_those_of_2026(played: tuple[Path, Listener, Heard], recordings: Path) -> None:
+def test_binary_frames_are_those_of_2026(played: Played, recordings: Path) -> None:
     """Same fields, in the order of their numbers, and the same kinds of texts."""
     _, listener, heard = played
     if listener.venue.market == "perp":
@@ -132,9 +126,7 @@ def test_binary_frames_are_those_of_2026(played: tuple[Path, Listener, Heard], r
     assert digits(our.deals[0].tradeId) == digits(their.deals[0].tradeId)
 
 
-def test_levels_have_all_their_digits_as_live_books_have(
-    played: tuple[Path, Listener, Heard], recordings: Path
-) -> None:
+def test_levels_have_all_their_digits_as_live_books_have(played: Played, recordings: Path) -> None:
     _, listener, heard = played
     if listener.venue.market == "perp":
         return
@@ -154,7 +146,7 @@ PERP_SESSIONS = {
 }
 
 
-def test_text_frames_are_those_of_2026(played: tuple[Path, Listener, Heard], recordings: Path) -> None:
+def test_text_frames_are_those_of_2026(played: Played, recordings: Path) -> None:
     """Same keys in the same order, the same kinds of values."""
     _, listener, heard = played
     if listener.venue.market == "spot":
@@ -165,7 +157,7 @@ def test_text_frames_are_those_of_2026(played: tuple[Path, Listener, Heard], rec
         assert form(json.loads(heard.frames[stream][0])) == form(their), session
 
 
-def test_a_merged_change_is_written_as_the_recorded_one(played: tuple[Path, Listener, Heard], recordings: Path) -> None:
+def test_a_merged_change_is_written_as_the_recorded_one(played: Played, recordings: Path) -> None:
     """With exponents and long tails of zeros; and what was declined is the same without its ends."""
     _, listener, heard = played
     if listener.venue.market == "spot":
@@ -184,7 +176,7 @@ def test_a_merged_change_is_written_as_the_recorded_one(played: tuple[Path, List
         assert frame.replace(b'"end":%d,"begin":%d,' % (version, version), b"") == plain[version]
 
 
-def test_candles_trades_and_history_agree(played: tuple[Path, Listener, Heard]) -> None:
+def test_candles_trades_and_history_agree(played: Played) -> None:
     """Trades told on the stream are those of REST; a closed minute is their sum there."""
     _, listener, heard = played
     minute_us = NOW_US // (60 * SECOND_US) * 60 * SECOND_US + 60 * SECOND_US
