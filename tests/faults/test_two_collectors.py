@@ -37,6 +37,7 @@ def second_collector(pipeline: Pipeline) -> Iterator[subprocess.Popen[bytes]]:
         "TAPELINE_HEALTH_PORT": "0",
         "TAPELINE_DATA_DIR": str(pipeline.data_dir),
         "TAPELINE_COLLECTOR_NAME": "collector-2",
+        "TAPELINE_COLLECTOR_EXCHANGES": "binance",
         "TAPELINE_COLLECTOR_BUDGET": "ask",
         "TAPELINE_COLLECTOR_UNIVERSE": "none",
         "TAPELINE_COLLECTOR_INCLUDE": ",".join(f"{name}:*" for name in urls),
@@ -75,7 +76,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "TAPELINE_EXCHANGE_SIMULATOR_EVENTS_PER_S": "300",
         "TAPELINE_EXCHANGE_SIMULATOR_SYMBOLS": "3",
     }
-    with run_pipeline(data, "--simulate", "--until-drained", **environment) as pipeline:
+    with run_pipeline(data, "--simulate", "--exchanges", "binance", "--until-drained", **environment) as pipeline:
         with second_collector(pipeline) as other:
             until(lambda: len(connections(pipeline, "collector-2")) >= 3, "the second collector is connected")
             own = until(lambda: connections(pipeline, "collector-1"), "the first collector is connected")
