@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -17,11 +18,14 @@ import orjson
 import pyarrow.parquet as pq
 import pytest
 
+import nats
+from schemas import streams, subjects
+from schemas.frames import unpack
 from tests.ledger import OF_A_CONNECTION, compare
-from tests.pipeline import ENVIRONMENT, Pipeline, at_rest, run_pipeline, until
+from tests.pipeline import ENVIRONMENT, PATIENCE_S, Pipeline, at_rest, run_pipeline, until
 
 MARKETS = ("spot", "perp")
-SECONDS = 14
+SECONDS = 18
 Books = dict[tuple[str, str], list[dict[str, Any]]]
 """Market and symbol -> rows in order."""
 
@@ -67,6 +71,37 @@ def connections(pipeline: Pipeline, collector: str) -> set[str]:
     return {row["connection"] for row in rows}
 
 
+def three(names: set[str]) -> set[str]:
+    """The connections, when they are all that a collector needs here: one of spot, two of the perpetuals."""
+    return names if len(names) >= 3 else set()
+
+
+async def heard_again(nats_url: str, names: set[str]) -> None:
+    """Read RAW until each of the connections has said something once more in each of its partitions.
+
+    What was heard of the one that is to be killed must end behind the beginning of the one that takes its place: a
+    quiet stream is known to have been covered until the last sign of life, and no further.
+    """
+    client = await nats.connect(nats_url)
+    try:
+        js = client.jetstream()
+        end = (await js.stream_info(streams.RAW.name)).state.last_seq
+        told = await js.subscribe(subjects.RAW_ALL, stream=streams.RAW.name, ordered_consumer=True)
+        waiting: set[tuple[str, int]] = set()
+        sequence = 0
+        while sequence < end or waiting:
+            message = await told.next_msg(timeout=PATIENCE_S)
+            sequence = message.metadata.sequence.stream
+            part = subjects.parse_raw(message.subject).partition
+            said = {(frame.connection, part) for frame in unpack(message.subject, message.headers, message.data)}
+            if sequence <= end:
+                waiting |= {key for key in said if key[0] in names}
+            else:
+                waiting -= said
+    finally:
+        await client.close()
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pipeline's data at rest: first its own collector was killed and started again, then the second one was."""
@@ -78,10 +113,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     with run_pipeline(data, "--simulate", "--exchanges", "binance", "--until-drained", **environment) as pipeline:
         with second_collector(pipeline) as other:
-            until(lambda: len(connections(pipeline, "collector-2")) >= 3, "the second collector is connected")
-            own = until(lambda: connections(pipeline, "collector-1"), "the first collector is connected")
+            nats_url = pipeline.addresses()["nats_url"]
+            own = until(lambda: three(connections(pipeline, "collector-1")), "the first collector is connected")
+            others = until(lambda: three(connections(pipeline, "collector-2")), "the second collector is connected")
+            asyncio.run(heard_again(nats_url, own | others))
             pipeline.kill("collector")
-            until(lambda: len(connections(pipeline, "collector-1") - own) >= len(own), "the first collector is back")
+            back = until(lambda: three(connections(pipeline, "collector-1") - own), "the first collector is back")
+            asyncio.run(heard_again(nats_url, back | others))
             other.send_signal(signal.SIGKILL)
         assert pipeline.wait() == 0, pipeline.log()[-8000:]
     return data

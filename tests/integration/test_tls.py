@@ -31,6 +31,8 @@ from tests.pipeline import TAPELINE
 
 BINANCE = {name: market for (exchange, name), market in MARKETS.items() if exchange == "binance"}
 TLS = {"TAPELINE_EXCHANGE_SIMULATOR_TLS": "true", "TAPELINE_EXCHANGE_SIMULATOR_EXCHANGES": "binance"}
+BUSY = {"TAPELINE_EXCHANGE_SIMULATOR_SYMBOLS": "BTC,ETH", "TAPELINE_EXCHANGE_SIMULATOR_EVENTS_PER_S": "400"}
+"""Few symbols and many events: whatever is waited for is said within moments."""
 
 
 def elsewhere(url: str, at: str) -> str:
@@ -58,18 +60,14 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def endless(directory: Path) -> Iterator[Simulator]:
-    with run_simulator(directory, None, **TLS) as simulator:
+    with run_simulator(directory, None, **TLS, **BUSY) as simulator:
         yield simulator
 
 
 async def test_what_is_sent_over_tls_and_compressed_is_on_its_subjects(
     server: NatsServer, bus: Bus, tmp_path: Path
 ) -> None:
-    generated = {
-        "TAPELINE_EXCHANGE_SIMULATOR_SYMBOLS": "BTC,ETH",
-        "TAPELINE_EXCHANGE_SIMULATOR_EVENTS_PER_S": "400",
-    }
-    with run_simulator(tmp_path / "exchange", None, **TLS, **generated) as simulator:
+    with run_simulator(tmp_path / "exchange", None, **TLS, **BUSY) as simulator:
         ws, rest = addresses(simulator)
         shared = {"TAPELINE_DATA_DIR": str(tmp_path), "TAPELINE_NATS_URL": server.url, "TAPELINE_HEALTH_PORT": "0"}
         changed = {  # host, port and CA: nothing else is told about where the exchange is
@@ -129,7 +127,7 @@ def precheck(simulator: Simulator, ca: Path | None, *arguments: str) -> tuple[in
 
 
 def test_precheck_reads_every_channel_over_tls(endless: Simulator, directory: Path) -> None:
-    status, found = precheck(endless, authority(directory), "--wait", "6")
+    status, found = precheck(endless, authority(directory), "--wait", "4")
     assert status == 0, [item for item in found if not item["ok"]]
     for market in BINANCE:
         mine = {item["name"]: item["verdict"] for item in found if item["market"] == market}
@@ -141,7 +139,7 @@ def test_precheck_says_which_channel_sends_garbage_and_what_is_wrong_with_it(
     endless: Simulator, directory: Path
 ) -> None:
     endless.fault(fault="truncate", match="btcusdt@aggTrade", count=1000, market="perp")
-    status, found = precheck(endless, authority(directory), "--wait", "6")
+    status, found = precheck(endless, authority(directory), "--wait", "4")
     assert status == 1
     [bad] = [item for item in found if not item["ok"]]
     assert (bad["market"], bad["kind"], bad["name"]) == ("perp", "WebSocket", "trades")
