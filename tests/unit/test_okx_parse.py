@@ -1,97 +1,29 @@
-"""OKX's frames and answers, one by one: values, refusals, and that nothing but a refusal ever comes of bad bytes."""
+"""OKX's frames and answers, one by one: what each record holds."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from schemas import records
-from schemas.errors import BadFrame, UnknownSymbol
-from services.shared.exchanges.declaration import BookSnapshot, Listing, Parser
-from tests.recorded_okx import MARKETS, raw
-
-RECEIVED = 1_790_000_000_000_000
-TS = 1_786_540_436_090
-SYMBOLS = {"spot": "BTC-USDT", "perp": "BTC-USDT-PERP", "future": "BTC-USDT-261225"}
-NAMES = {"spot": "BTC-USDT", "perp": "BTC-USDT-SWAP", "future": "BTC-USDT-261225"}
-
-
-def instrument(market: str, symbol: str, name: str, quote: str = "USDT") -> records.Instrument:
-    linear = quote == "USDT"
-    return records.Instrument(
-        exchange="okx",
-        market=market,
-        symbol=symbol,
-        timestamp=1,
-        timestamp_source="received",
-        received_at=1,
-        source="live",
-        exchange_symbol=name,
-        base="BTC",
-        quote=quote,
-        asset="BTC",
-        multiplier="1",
-        status="trading",
-        contract_size=None if market == "spot" else "0.01" if linear else "100",
-        contract_kind=None if market == "spot" else "linear" if linear else "inverse",
-    )
-
-
-LISTINGS = {
-    "spot": Listing([instrument("spot", "BTC-USDT", "BTC-USDT")]),
-    "perp": Listing(
-        [
-            instrument("perp", "BTC-USDT-PERP", "BTC-USDT-SWAP"),
-            instrument("perp", "BTC-USD-PERP", "BTC-USD-SWAP", "USD"),
-        ]
-    ),
-    "future": Listing([instrument("future", "BTC-USDT-261225", "BTC-USDT-261225")]),
-}
-
-
-def parsed(channel: str, body: object, market: str = "perp", symbol: str | None = None) -> Sequence[Any]:
-    data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    declared = MARKETS[market]
-    parser: Parser = (declared.channels.get(channel) or declared.polls[channel]).parse
-    frame = raw(market, channel, symbol or SYMBOLS[market], data, received_at=RECEIVED)
-    return parser(frame, LISTINGS[market])
-
-
-def parse(channel: str, body: object, market: str = "perp", symbol: str | None = None) -> list[dict[str, Any]]:
-    """Everything that the exchange said; what every record of these tests has in common is checked here."""
-    found = []
-    for item in parsed(channel, body, market, symbol):
-        told = json.loads(records.encode(item))
-        assert (told.pop("exchange"), told.pop("market"), told.pop("source")) == ("okx", market, "live")
-        assert told.pop("received_at") == RECEIVED
-        found.append(told)
-    return found
-
-
-def push(channel: str, *rows: object, name: str = "BTC-USDT-SWAP", **more: object) -> dict[str, Any]:
-    return {"arg": {"channel": channel, "instId": name}, **more, "data": list(rows)}
-
-
-def answer(*rows: object) -> dict[str, Any]:
-    return {"code": "0", "msg": "", "data": list(rows)}
-
-
-TRADE = {
-    "instId": "BTC-USDT-SWAP",
-    "tradeId": "2832749645",
-    "px": "63913.40",
-    "sz": "34.95",
-    "side": "sell",
-    "ts": str(TS),
-    "count": "10",
-    "source": "0",
-    "seqId": 333793118093,
-}
+from schemas.errors import BadFrame
+from services.shared.exchanges.declaration import BookSnapshot
+from tests.okx_written import (
+    BAR,
+    BOOK,
+    DETAIL,
+    FUNDING,
+    TICKER,
+    TOP,
+    TRADE,
+    TS,
+    answer,
+    liquidated,
+    parse,
+    parsed,
+    push,
+)
 
 
 def test_a_trade_of_several_fills() -> None:
@@ -136,16 +68,6 @@ def test_single_fills_are_a_channel_of_their_own() -> None:
     (found,) = parsed("fills", push("trades-all", row))
     assert isinstance(found, records.Fill)
     assert (found.sequence, found.quantity, found.trade_count) == (2832749645, "0.3495", None)
-
-
-BOOK = {
-    "asks": [["62571.2", "0.605", "0", "6"], ["62571.30", "0", "0", "0"]],
-    "bids": [],
-    "ts": str(TS),
-    "checksum": 0,
-    "seqId": 110,
-    "prevSeqId": 100,
-}
 
 
 def test_a_book_change_of_a_linear_contract() -> None:
@@ -196,14 +118,6 @@ def test_books_of_2022_are_numbered_by_their_push_time() -> None:
     assert (found["first_sequence"], found["last_sequence"], "previous_sequence" in found) == (TS, TS, False)
 
 
-TOP = {
-    "asks": [["63921.5", "790.41", "0", "42"]],
-    "bids": [["63921.4", "421.93", "0", "28"]],
-    "ts": str(TS),
-    "seqId": 7,
-}
-
-
 def test_a_quote() -> None:
     assert parse("quotes", push("bbo-tbt", TOP)) == [
         {
@@ -219,26 +133,6 @@ def test_a_quote() -> None:
     ]
     (whole,), (bids,) = parse("quotes", push("bbo-tbt", TOP)), parse("quotes", push("bbo-tbt", TOP | {"asks": []}))
     assert bids == {name: value for name, value in whole.items() if not name.startswith("ask")}
-
-
-TICKER = {
-    "instType": "SPOT",
-    "instId": "BTC-USDT",
-    "last": "63921",
-    "lastSz": "0.4",
-    "askPx": "63921.1",
-    "askSz": "1871.75",
-    "bidPx": "63921",
-    "bidSz": "779.3",
-    "open24h": "64297.6",
-    "high24h": "64466",
-    "low24h": "63162.7",
-    "sodUtc0": "63566",
-    "sodUtc8": "63584.6",
-    "volCcy24h": "73998.8786",
-    "vol24h": "7399887.86",
-    "ts": str(TS),
-}
 
 
 def test_a_ticker_on_spot() -> None:
@@ -280,9 +174,6 @@ def test_what_a_ticker_leaves_empty_stays_missing() -> None:
     assert not {"bid_price", "bid_quantity", "ask_quantity", "open_price", "volume"} & found.keys()
     assert (found["ask_price"], found["quote_volume"]) == ("63921.1", "73998.8786")
     assert parse("ticker", push("tickers", TICKER | {"last": ""}, name="BTC-USDT"), "spot") == []
-
-
-BAR = [str(TS), "63913.0", "63951.8", "63913.0", "63951.80", "1803.61", "18.0361", "1153203.99426000", "0"]
 
 
 @pytest.mark.parametrize(
@@ -327,18 +218,6 @@ def test_mark_price_and_open_interest() -> None:
     assert found["open_interest_value"] == "1939251.5"
 
 
-FUNDING = {
-    "instId": "BTC-USDT-SWAP",
-    "fundingRate": "-0.000012345678",
-    "fundingTime": str(TS + 1),
-    "nextFundingRate": "",
-    "nextFundingTime": str(TS + 2),
-    "settFundingRate": "0.0001",
-    "settState": "settled",
-    "ts": str(TS),
-}
-
-
 def test_funding_as_it_is_estimated_and_as_it_was_charged() -> None:
     assert parse("funding", push("funding-rate", FUNDING)) == [
         {
@@ -359,14 +238,6 @@ def test_funding_as_it_is_estimated_and_as_it_was_charged() -> None:
         (TS * 1000, "-0.0001", "settled"),
         ((TS + 9) * 1000, "0.0002", "settled"),
     ]
-
-
-DETAIL = {"bkLoss": "0", "bkPx": "0.4162", "ccy": "", "posSide": "short", "side": "buy", "sz": "2137", "ts": str(TS)}
-
-
-def liquidated(*details: object, name: str = "BTC-USDT-SWAP") -> dict[str, Any]:
-    row = {"details": list(details), "instFamily": "BTC-USDT", "instId": name, "instType": "SWAP", "uly": "BTC-USDT"}
-    return {"arg": {"channel": "liquidation-orders", "instType": "SWAP"}, "data": [row]}
 
 
 def test_a_liquidation_has_the_side_of_its_own_order() -> None:
@@ -395,101 +266,6 @@ def test_ratios_come_oldest_first(poll: str) -> None:
     ]
     assert {item["period"] for item in found} == {"5m"}
     assert not {"long_ratio", "short_ratio"} & found[0].keys()  # the exchange gives the quotient alone
-
-
-BAD = [
-    ("trades", push("trades", TRADE | {"px": "NaN"}), BadFrame, "px is 'NaN'"),
-    ("trades", push("trades", TRADE | {"sz": ""}), BadFrame, "sz is ''"),
-    ("trades", push("trades", TRADE | {"sz": "1e-7"}), BadFrame, "sz is '1e-7'"),
-    ("trades", push("trades", TRADE | {"side": "hold"}), BadFrame, "Invalid enum value 'hold'"),
-    ("trades", push("trades", TRADE | {"count": "0"}), BadFrame, "count"),
-    ("trades", push("trades", TRADE | {"ts": str(TS * 1000)}), BadFrame, "ts"),
-    ("trades", push("trades", TRADE | {"tradeId": "x"}), BadFrame, "tradeId"),
-    ("trades", push("trades", TRADE | {"instId": "NOPE-SWAP"}), UnknownSymbol, "'NOPE-SWAP'"),
-    ("trades", push("trades", TRADE | {"instId": "BTC-USD-SWAP"}), BadFrame, "filed under"),
-    ("trades", push("tickers", TRADE), BadFrame, "channel 'tickers'"),
-    ("ticker", push("tickers", TICKER | {"instId": "BTC-USDT-SWAP", "last": "x"}), BadFrame, "last is 'x'"),
-    ("ticker", push("tickers", TICKER | {"instId": "BTC-USDT-SWAP", "low24h": "-1"}), BadFrame, "low24h is '-1'"),
-    ("books", push("books", BOOK, action="patch"), BadFrame, "Invalid enum value 'patch'"),
-    ("books", push("books", BOOK | {"asks": [["1", "-1", "0", "1"]]}, action="update"), BadFrame, r"asks\[0\]"),
-    ("books", push("books", BOOK | {"asks": [["1"]]}, action="update"), BadFrame, "asks"),
-    ("books", push("books5", BOOK, action="update"), BadFrame, "channel 'books5'"),
-    ("quotes", push("bbo-tbt", TOP | {"bids": [["Infinity", "1"]]}), BadFrame, "bid_price is 'Infinity'"),
-    ("candles_1m", push("candle1m", [*BAR[:-1], "2"]), BadFrame, "Invalid enum value '2'"),
-    ("candles_1m", push("candle1m", BAR[:6]), BadFrame, "not a frame of channel candles_1m"),
-    ("candles_1m", push("candle5m", BAR), BadFrame, "channel 'candle5m'"),
-    ("liquidations", liquidated(DETAIL, name="CNPY-USDT-SWAP"), UnknownSymbol, "CNPY-USDT-SWAP"),
-    ("liquidations", liquidated(DETAIL | {"posSide": "up"}), BadFrame, "Invalid enum value 'up'"),
-    ("settled_funding", {"code": "51001", "msg": "Instrument ID does not exist", "data": []}, BadFrame, "51001"),
-    ("settled_funding", b"<html>maintenance</html>", BadFrame, "not an answer of settled_funding"),
-    ("lsr_all_accounts", answer([str(TS), "nan"]), BadFrame, "ratio is 'nan'"),
-]
-
-
-@pytest.mark.parametrize(("channel", "body", "error", "message"), BAD)
-def test_what_is_wrong_is_refused_by_name(channel: str, body: Any, error: type[BadFrame], message: str) -> None:
-    with pytest.raises(error, match=message):
-        parse(channel, body, symbol="_all" if channel == "liquidations" else None)
-
-
-def test_an_inverse_contract_at_no_price_is_refused() -> None:
-    row = TRADE | {"instId": "BTC-USD-SWAP", "px": "0"}
-    with pytest.raises(BadFrame, match="price"):
-        parse("trades", push("trades", row, name="BTC-USD-SWAP"), symbol="BTC-USD-PERP")
-
-
-def test_numbers_that_no_table_holds_are_refused() -> None:
-    with pytest.raises(BadFrame):
-        parse("trades", push("trades", TRADE | {"sz": "0.123456789012345678"}))
-    with pytest.raises(BadFrame, match="more fills"):
-        parse("trades", push("trades", TRADE | {"tradeId": "3"}))
-
-
-def test_a_truncated_frame_is_refused() -> None:
-    body = json.dumps(push("trades", TRADE)).encode()
-    for cut in range(len(body)):
-        with pytest.raises(BadFrame):
-            parse("trades", body[:cut])
-
-
-BODIES = {
-    "trades": push("trades", TRADE),
-    "books": push("books", BOOK, action="update"),
-    "quotes": push("bbo-tbt", TOP),
-    "ticker": push("tickers", TICKER | {"instId": "BTC-USD-SWAP"}, name="BTC-USD-SWAP"),
-    "candles_1m": push("candle1m", BAR),
-    "funding": push("funding-rate", FUNDING),
-    "liquidations": liquidated(DETAIL),
-    "lsr_all_accounts": answer([str(TS), "1.3"]),
-}
-
-
-@settings(max_examples=400, deadline=None)
-@given(st.sampled_from(sorted(BODIES)), st.data())
-def test_damaged_frames_raise_nothing_but_bad_frame(channel: str, data: st.DataObject) -> None:
-    body = bytearray(json.dumps(BODIES[channel], separators=(",", ":")).encode())
-    for _ in range(data.draw(st.integers(1, 4))):
-        at = data.draw(st.integers(0, len(body) - 1))
-        body[at] = data.draw(st.sampled_from(b'0129-eE.",[]{}:\x00\xff') | st.integers(0, 255))
-    cut = data.draw(st.integers(0, len(body)))
-    for damaged in (bytes(body), bytes(body[:cut]), bytes(body[cut:])):
-        for read in (lambda raw: parsed(channel, raw, symbol="_all"), MARKETS["perp"].sort):
-            try:
-                read(damaged)
-            except BadFrame:
-                pass
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.binary(max_size=60), st.sampled_from([*MARKETS["perp"].channels, *MARKETS["perp"].polls]))
-def test_random_bytes_raise_nothing_but_bad_frame(body: bytes, channel: str) -> None:
-    try:
-        assert len(parsed(channel, body)) == 0, "nothing so short is a record"
-    except BadFrame:
-        pass
-    if body != b"pong":
-        with pytest.raises(BadFrame):
-            MARKETS["perp"].sort(body)
 
 
 def test_the_index_of_a_perpetual_is_an_index_price_without_a_mark_price() -> None:
