@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from schemas import accounts, json_schema, records, tables
+from schemas import accounts, json_schema, tables
 from services.alert_log.settings import AlertLogSettings
 from services.arbitrage_signal.settings import ArbitrageSignalSettings
 from services.collector.settings import CollectorSettings
@@ -15,6 +15,7 @@ from services.embedded_clickhouse.settings import EmbeddedClickhouseSettings
 from services.exchange_simulator.settings import SimulatorSettings
 from services.gap_backfill.settings import GapBackfillSettings
 from services.normaliser.settings import NormaliserSettings
+from services.shared.exchanges import offered
 from services.shared.exchanges.declaration import Market
 from services.shared.exchanges.registry import MARKETS
 from services.shared.runtime.flags import default_text
@@ -94,12 +95,10 @@ def _kept(table: tables.Table) -> str:
 
 def kinds_block() -> str:
     """Return the README's table of what is collected: a kind of record by exchange market."""
-    ours = (records.Connection, records.Coverage)
-    kinds = [record.KIND for record in records.MARKET_RECORDS if record not in ours]
     markets = [market for market in MARKETS.values() if not market.withdrawn]
     lines = [f"| | {' | '.join(f'{market.exchange} {market.market}' for market in markets)} |"]
     lines.append(f"|---|{'---|' * len(markets)}")
-    for kind in kinds:
+    for kind in offered.KINDS:
         cells = [" ".join(_sources(market, kind)) or "not offered" for market in markets]
         lines.append(f"| {kind} | {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -107,17 +106,12 @@ def kinds_block() -> str:
 
 def _sources(market: Market, kind: str) -> list[str]:
     """Return the streams and endpoints that a market's records of one kind come from."""
-    if kind == records.OrderBook.KIND:
-        kind = records.BookChange.KIND  # a book is made of its changes
-    streams = [
-        channel.stream("SYMBOL") or channel.name for channel in market.channels.values() if kind in channel.kinds
-    ]
+    channels, polled = offered.sources(market, kind)
+    streams = [channel.stream("SYMBOL") or channel.name for channel in channels]
     if len(streams) > 1:
         streams = [f"{streams[0]} and {len(streams) - 1} more"]
-    polls = [poll.path.partition("?")[0] for poll in market.polls.values() if kind in poll.kinds]
-    if kind in market.instruments.kinds:
-        polls.append(market.instruments.path.partition("?")[0])
-    return [f"`{source}`" for source in (*streams, *dict.fromkeys(polls))]
+    paths = dict.fromkeys(poll.endpoint for poll in polled)
+    return [f"`{source}`" for source in (*streams, *paths)]
 
 
 def results_block() -> str:
