@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from services.exchange_simulator.generator import candles as candles_module
 from services.exchange_simulator.generator import session as session_module
 from services.exchange_simulator.venue import Closing, Refused
 from tests.generated_market import NOW_US, SECOND_US, WIRE_SYMBOLS, build, decode, get, messages, play, streams
@@ -143,3 +144,16 @@ def test_closing_ends_what_a_session_hears(tmp_path: Path) -> None:
     assert list(play(session, NOW_US, 10)) == []
     assert venue.next_due_us() is None
     session.close(NOW_US)
+
+
+def test_the_last_day_is_added_up_before_anybody_is_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    venue = build(tmp_path, start_us=NOW_US)["perp"]
+    asked: list[int] = []
+
+    def sums(market: object, first: int, length: int, count: int) -> None:
+        asked.append(length * count)
+
+    monkeypatch.setattr(candles_module, "sums_of_spans", sums)
+    session = venue.connect("/market/stream", streams(WIRE_SYMBOLS, ["ticker"]), NOW_US)
+    assert {data["e"] for _, data in messages(session, NOW_US, 5)} == {"24hrTicker"}
+    assert asked == []

@@ -109,7 +109,9 @@ def build(settings: SimulatorSettings) -> Sequence[Venue]:
             for listings in (listed, reserve)
         )
         if markets:
-            venues.append(GeneratedVenue(dialect, markets, clock, ledger, more))
+            venue = GeneratedVenue(dialect, markets, clock, ledger, more)
+            venue.prepare(start_us)
+            venues.append(venue)
             everything += markets
     if settings.ledger:
         windows.write(settings.data_dir / "ledger", everything)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from services.exchange_simulator.generator.many import sums_of_blocks
+from services.exchange_simulator.generator.many import sums_of_spans
 from services.exchange_simulator.generator.market import EPOCH_US, Market
 
 MINUTE_US = 60_000_000
@@ -133,6 +133,7 @@ class Candles:
             reached, sums = first, None
         while reached < last:
             length = self._longest_node(reached, last)
+            self._learn(reached, length, last)
             sums = _joined(sums, self._node(reached, length))
             reached += length
         if len(self._running) > len(INTERVALS_US) * 4:
@@ -147,16 +148,28 @@ class Candles:
                 return length
         return 1
 
+    def _learn(self, first: int, length: int, last: int) -> None:
+        """Sum the nodes of this length that come next and are not known yet at once, where they are long."""
+        start, kept = first, self._kept
+        while length >= _AT_ONCE and (start, length) not in kept and self._longest_node(start, last) == length:
+            start += length
+        found = sums_of_spans(self._market, first, length, (start - first) // length) if start > first else None
+        if found is not None:
+            self._make_room()
+            kept.update(((first + place * length, length), sums) for place, sums in enumerate(found))
+
+    def _make_room(self) -> None:
+        if len(self._kept) > _MOST_KEPT:
+            self._kept.clear()
+
     def _node(self, first: int, length: int) -> _Sums:
         if length == 1:
             return self._block_sums(first, self._market.shape.trades)
         held = self._kept.get((first, length))
         if held is None:
-            sums = sums_of_blocks(self._market, first, length) if length >= _AT_ONCE else None
-            if sums is None:
-                sums = self._in_parts(first, length)
-            if len(self._kept) > _MOST_KEPT:
-                self._kept.clear()
+            found = sums_of_spans(self._market, first, length, 1) if length >= _AT_ONCE else None
+            sums = self._in_parts(first, length) if found is None else found[0]
+            self._make_room()
             held = self._kept[(first, length)] = sums
         return held
 

@@ -33,12 +33,17 @@ def mixed(key: int, numbers: Integers) -> Bits:
 
 
 def noise_at(noise: Noise, times_us: Integers) -> Floats:
-    """Return `noise.at` of each time, counted from the market epoch."""
+    """Return `noise.at` of each time, counted from the market epoch; the times rise.
+
+    Most of a noise's cells hold many of the times: each is drawn once.
+    """
     total = np.zeros(len(times_us))
     for key, period, height in noise.octaves:
         cell = times_us // period
-        start = (2.0 * _units(key, cell) - 1.0) * height
-        rise = (2.0 * _units(key, cell + 1) - 1.0) * height - start
+        drawn = (2.0 * _units(key, np.arange(cell[0], cell[-1] + 2)) - 1.0) * height
+        place = cell - cell[0]
+        start = drawn[place]
+        rise = drawn[place + 1] - start
         share = (times_us - cell * period) / period
         total += start + rise * share * share * (3.0 - 2.0 * share)
     return total
@@ -48,14 +53,15 @@ def _units(key: int, numbers: Integers) -> Floats:
     return (mixed(key, numbers) >> np.uint64(11)).astype(np.float64) * (1.0 / (1 << 53))
 
 
-def sums_of_blocks(market: Market, first: int, count: int) -> Sums | None:
-    """Return the sums of all trades of `count` blocks from number `first` on, as `candles.Candles` has them.
+def sums_of_spans(market: Market, first: int, length: int, count: int) -> list[Sums] | None:
+    """Return the sums of all trades of `count` spans of `length` blocks from number `first` on, as `candles.Candles`
+    has them.
 
     None where the price is not simply the asset's own, or where 64 bits might not do.
     """
     if not isinstance(market.process, PriceProcess):
         return None
-    numbers = np.arange(first, first + count)
+    numbers = np.arange(first, first + length * count)
     passed_us = numbers * market.shape.block_us
     asset, listing = market.process.asset, market.listing
     basis = 1.0 + listing.premium + noise_at(market.basis, passed_us)
@@ -66,23 +72,28 @@ def sums_of_blocks(market: Market, first: int, count: int) -> Sums | None:
     lot = market.lot * (1 + (bits >> np.uint64(8)).astype(np.int64) % FACTORS)
     played = ((bits >> np.uint64(16)) % np.uint64(market.shape.patterns)).astype(np.int64)
     known = np.array([_of_pattern(market, number) for number in range(market.shape.patterns)], dtype=np.int64)
-    (opened, opened_buy, closed, closed_buy, lots, buy_lots, moved, buy_moved, *ends) = known[played].T
+    (opened, opened_buy, closed, closed_buy, lots, buy_lots, moved, buy_moved, *ends) = known.T[:, played]
     sell_high, sell_low, buy_high, buy_low = ends
     unit = market.unit
     widest = int(abs(moved).max()) * unit + (int(bid.max()) + int(spread.max())) * int(lots.max())
-    if widest * int(lot.max()) * count >= _ROOM:
+    if widest * int(lot.max()) * length >= _ROOM:
         return None
-    return (
-        int(bid[0] + unit * opened[0] + spread[0] * opened_buy[0]),
-        int((bid + np.maximum(unit * sell_high, unit * buy_high + spread)).max()),
-        int((bid + np.minimum(unit * sell_low, unit * buy_low + spread)).min()),
-        int(bid[-1] + unit * closed[-1] + spread[-1] * closed_buy[-1]),
-        int((lot * lots).sum()),
-        int((lot * (bid * lots + unit * moved + spread * buy_lots)).sum()),
-        int((lot * buy_lots).sum()),
-        int((lot * ((bid + spread) * buy_lots + unit * buy_moved)).sum()),
-        market.shape.fills * count,
+
+    def spans(values: Integers) -> Integers:
+        return values.reshape(count, length)
+
+    columns = (
+        spans(bid + unit * opened + spread * opened_buy)[:, 0],
+        spans(bid + np.maximum(unit * sell_high, unit * buy_high + spread)).max(axis=1),
+        spans(bid + np.minimum(unit * sell_low, unit * buy_low + spread)).min(axis=1),
+        spans(bid + unit * closed + spread * closed_buy)[:, -1],
+        spans(lot * lots).sum(axis=1),
+        spans(lot * (bid * lots + unit * moved + spread * buy_lots)).sum(axis=1),
+        spans(lot * buy_lots).sum(axis=1),
+        spans(lot * ((bid + spread) * buy_lots + unit * buy_moved)).sum(axis=1),
+        np.full(count, market.shape.fills * length),
     )
+    return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
 def _of_pattern(market: Market, number: int) -> tuple[int, ...]:
