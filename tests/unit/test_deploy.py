@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ import yaml
 from schemas import accounts, subjects, tables
 from services.command_line import dotenv
 from services.normaliser.settings import NormaliserSettings
+from services.shared.exchanges.registry import DEFAULT_EXCHANGES, MARKETS
 from services.shared.runtime.probe import answers
 from services.storage_batcher.settings import StorageBatcherSettings
 from tests import generated
@@ -67,6 +69,22 @@ def test_passwords_come_from_the_environment_and_without_them_nothing_starts(com
                 found = re.fullmatch(r"\$\{(\w+):\?[^}]*make env[^}]*\}", value)
                 assert found, (name, variable)
                 assert f"{found[1]}=\n" in EXAMPLE, found[1]
+
+
+def test_the_demo_simulates_what_is_collected_by_default_and_nothing_else_is_asked() -> None:
+    simulated = SINGLE["services"]["exchange-simulator"]["environment"]["TAPELINE_EXCHANGE_SIMULATOR_EXCHANGES"]
+    assert set(simulated.split(",")) == set(DEFAULT_EXCHANGES)
+    for service, variable, scheme in (
+        ("collector-demo", "TAPELINE_COLLECTOR_WS_URLS", "ws"),
+        ("collector-demo", "TAPELINE_COLLECTOR_REST_URLS", "http"),
+        ("gap-backfill-demo", "TAPELINE_GAP_BACKFILL_REST_URLS", "http"),
+    ):
+        wanted = {
+            f"{exchange}.{market}": f"{scheme}://exchange-simulator:8090/{exchange}/{market}"
+            for exchange, market in MARKETS
+            if exchange in DEFAULT_EXCHANGES
+        }
+        assert json.loads(SINGLE["services"][service]["environment"][variable]) == wanted, (service, variable)
 
 
 @BOTH
