@@ -76,9 +76,11 @@ class MarketCollector:
         polls = plan.polls(market, settings.channels) if settings.polls else []
         self._polling = Polling(
             polls,
+            market.rest,
             self.rest,
             lambda: self._chosen,
             lambda: outbox.crowded,
+            self._book_stands,
             self._publish,
             self._link.announce_audit,
         )
@@ -245,6 +247,13 @@ class MarketCollector:
                 self._publish(poll.name, symbol, path, answer)
 
         request = self._snapshots[symbol] = self.rest.add(priority, path, poll.weight, poll.name, done)
+
+    def _book_stands(self, item: Instrument) -> bool:
+        """Whether a book's changes are subscribed, and its snapshot, where it needs one, has come."""
+        name = self.market.channels[self.market.book_channel].stream(item.exchange_symbol)
+        if item.symbol in self._snapshots:
+            return False
+        return any(name in line.link.confirmed for _, line in self.feeds.lines())
 
     def _publish(self, channel: str, symbol: str, path: str, answer: Answer) -> None:
         self._link.publish(channel, symbol, answer.body, path, answer.requested_at, answer.received_at)

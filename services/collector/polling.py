@@ -1,4 +1,4 @@
-"""One market's statistics by REST: each endpoint's symbols spread evenly over its period."""
+"""One market's statistics by REST: each symbol soon after it is collected, then spread evenly over each period."""
 
 from __future__ import annotations
 
@@ -10,11 +10,16 @@ from urllib.parse import quote
 from schemas import subjects
 from schemas.control import Priority
 from schemas.records import Instrument
+from services.collector.polling_schedule import Schedule, first_spacing_s
 from services.collector.rest import Rest
 from services.collector.tasks import together
 from services.shared.exchanges.declaration import AUDIT, Poll
+from services.shared.exchanges.rest_rules import RestRules
 from services.shared.runtime.clock import now_us
 from services.shared.runtime.http import Answer
+
+LOOK_S = 1.0
+"""Longest wait between two looks at what is collected."""
 
 
 class Polling:
@@ -23,17 +28,22 @@ class Polling:
     def __init__(
         self,
         polls: Sequence[Poll],
+        rules: RestRules,
         rest: Rest,
         collected: Callable[[], Sequence[Instrument]],
         crowded: Callable[[], bool],
+        book_stands: Callable[[Instrument], bool],
         publish: Callable[[str, str, str, Answer], None],
         announce_audit: Callable[[str, int], None],
     ) -> None:
         self._polls = polls
+        self._rules = rules
         self._rest = rest
         self._collected = collected
         self._crowded = crowded
         """Whether there is no room for answers: nothing more is asked for then than must be."""
+        self._book_stands = book_stands
+        """Whether a book has all that it is made of: before that there is nothing to compare."""
         self._publish = publish
         self._announce_audit = announce_audit
         """Says, before a book is asked for to be compared with ours, that ours is to be kept as it stands then."""
@@ -48,24 +58,36 @@ class Polling:
 
     async def _run(self, poll: Poll) -> None:
         assert poll.every_s is not None
-        loop = asyncio.get_running_loop()
-        start = loop.time()
-        while True:
-            asked: list[Instrument | None] = [*self._collected()] if poll.per_symbol else [None]
-            for index, item in enumerate(asked):
-                await asyncio.sleep(start + index * poll.every_s / len(asked) - loop.time())
-                self._ask(poll, item)
-            start += poll.every_s
-            await asyncio.sleep(start - loop.time())
+        schedule = Schedule(poll.every_s, first_spacing_s(poll, self._rules))
+        known: Sequence[Instrument] | None = None
+        items: dict[str, Instrument | None] = {}
 
-    def _ask(self, poll: Poll, item: Instrument | None) -> None:
-        key = (poll.name, subjects.ALL if item is None else item.symbol)
-        if key not in self._asked and not self._crowded():
+        def may(symbol: str) -> bool:
+            item = items[symbol]
+            return not self._crowded() and (poll.name != AUDIT or item is None or self._book_stands(item))
+
+        clock = asyncio.get_running_loop().time
+        while True:
+            if (collected := self._collected()) is not known:
+                known = collected
+                items = {item.symbol: item for item in known} if poll.per_symbol else {subjects.ALL: None}
+                schedule.collect(items, clock())
+            for symbol in schedule.take(clock(), may):
+                self._ask(poll, symbol, items[symbol])
+            due = schedule.next_due()
+            await asyncio.sleep(LOOK_S if due is None else min(LOOK_S, max(0.0, due - clock())))
+
+    def _ask(self, poll: Poll, symbol: str, item: Instrument | None) -> None:
+        key = (poll.name, symbol)
+        if key not in self._asked:
             self._asked.add(key)
             path = path_of(poll, item)
-            if poll.name == AUDIT:
-                self._announce_audit(key[1], now_us())
-            self._rest.add(Priority.POLL, path, poll.weight, poll.name, partial(self._answered, key, path), retry=False)
+            sending = partial(self._announce, symbol) if poll.name == AUDIT else None
+            answered = partial(self._answered, key, path)
+            self._rest.add(Priority.POLL, path, poll.weight, poll.name, answered, retry=False, sending=sending)
+
+    def _announce(self, symbol: str) -> None:
+        self._announce_audit(symbol, now_us())
 
     def _answered(self, key: tuple[str, str], path: str, answer: Answer | None) -> None:
         self._asked.discard(key)

@@ -38,6 +38,8 @@ class Request:
     done: Callable[[Answer | None], None]
     retry: bool
     order: int
+    sending: Callable[[], None] | None = None
+    """Called each time right before it is sent: it may have waited long for leave."""
     attempts: int = 0
     """How often it was sent."""
 
@@ -93,9 +95,10 @@ class Rest:
         name: str,
         done: Callable[[Answer | None], None],
         retry: bool = True,
+        sending: Callable[[], None] | None = None,
     ) -> Request:
         """Queue a request of the market's poll `name`; one not to be retried is given up when it fails in passing."""
-        request = Request(priority, path, weight, name, done, retry, self._budget.next_order())
+        request = Request(priority, path, weight, name, done, retry, self._budget.next_order(), sending)
         if self._ended:
             return request  # nothing more is asked for on the way out
         task = asyncio.ensure_future(self._work(request))
@@ -143,6 +146,8 @@ class Rest:
         ask = await self._budget.leave(request.priority, market.market, endpoint, request.weight, request.order)
         metrics.REQUESTS_SENT.labels(market.exchange, market.market, name).inc()
         request.attempts += 1
+        if request.sending is not None:
+            request.sending()
         status, said, outcome = 0, dict[str, str](), Outcome()
         try:
             answer = await self._http.get(self._base + request.path, market.headers)

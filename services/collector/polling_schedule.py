@@ -1,0 +1,90 @@
+"""When each symbol is asked for: soon after it is collected, then once in every period, the symbols spread evenly.
+
+Pure: times come in, in seconds of a clock that never steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from heapq import heapify, heappop, heappush
+from math import floor
+
+from services.shared.exchanges.declaration import Poll
+from services.shared.exchanges.rest_rules import RestRules
+
+FIRST_ROUND_SHARE = 0.6
+"""Of what an exchange allows of an endpoint, so much goes to a first round; the rest is for what else is asked."""
+NOT_YET_S = 1.0
+"""A symbol that cannot be asked for yet is looked at again after so long."""
+_GOLDEN = 0.6180339887498949
+"""The fractions of its whole multiples fill an interval evenly, however many there are."""
+_ROUNDING = 1e-9
+"""Of a period: a turn that is now has passed, however the last digit of its time came out."""
+
+
+def first_spacing_s(poll: Poll, rules: RestRules) -> float:
+    """Return how many seconds lie between the requests of a first round, as the exchange's limits have it."""
+    costs = (
+        (poll.weight if rate.weighed else 1) * rate.window_s / rate.units
+        for rate in rules.rates
+        if rate.counts(poll.endpoint)
+    )
+    return max(costs, default=0.0) / FIRST_ROUND_SHARE
+
+
+class Schedule:
+    """One endpoint's symbols, each asked for once in `every_s` at a place of its own in it.
+
+    Symbols that are new, all of them at start, are asked for first, `spacing_s` apart and within one period. No symbol
+    waits longer than a period for its next turn, and none is moved when others come or go.
+    """
+
+    def __init__(self, every_s: float, spacing_s: float) -> None:
+        self._every_s = every_s
+        self._spacing_s = spacing_s
+        self._phases: dict[str, float] = {}
+        """Where in each period a symbol's turn is, seconds; those that are collected."""
+        self._came = 0
+        """How many symbols have come so far."""
+        self._due: list[tuple[float, str]] = []
+        self._free_at = 0.0
+        """When the next new symbol may be asked for."""
+
+    def collect(self, symbols: Collection[str], now: float) -> None:
+        """Ask for these from now on, and for no others."""
+        wanted = set(symbols)
+        self._phases = {symbol: phase for symbol, phase in self._phases.items() if symbol in wanted}
+        self._due = [item for item in self._due if item[1] in wanted]
+        heapify(self._due)
+        new = [symbol for symbol in dict.fromkeys(symbols) if symbol not in self._phases]
+        spacing_s = min(self._spacing_s, self._every_s / max(1, len(new)))
+        for symbol in new:
+            self._phases[symbol] = self._came * _GOLDEN % 1.0 * self._every_s
+            self._came += 1
+            at = max(now, self._free_at)
+            self._free_at = at + spacing_s
+            heappush(self._due, (at, symbol))
+
+    def next_due(self) -> float | None:
+        """Return when the next symbol is to be asked for; None: there is none."""
+        return self._due[0][0] if self._due else None
+
+    def take(self, now: float, may: Callable[[str], bool] = lambda _: True) -> list[str]:
+        """Return what is to be asked for by now, each symbol once however late it is; it has its next turn then.
+
+        One that `may` not be asked for yet is looked at again a little later.
+        """
+        found: list[str] = []
+        while self._due and self._due[0][0] <= now:
+            _, symbol = heappop(self._due)
+            if may(symbol):
+                found.append(symbol)
+                heappush(self._due, (self._turn_after(symbol, now), symbol))
+            else:
+                heappush(self._due, (now + NOT_YET_S, symbol))
+        return found
+
+    def _turn_after(self, symbol: str, now: float) -> float:
+        phase, every_s = self._phases[symbol], self._every_s
+        passed = floor((now - phase) / every_s + _ROUNDING)
+        return (passed + 1) * every_s + phase

@@ -1,0 +1,94 @@
+"""When symbols are asked for: soon after they come, then once a period, evenly, whoever else comes or goes."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from services.collector.polling_schedule import FIRST_ROUND_SHARE, NOT_YET_S, Schedule, first_spacing_s
+from services.shared.exchanges.binance_perp import BINANCE_PERP
+from services.shared.exchanges.declaration import AUDIT, Market
+from services.shared.exchanges.okx_perp import OKX_PERP
+
+START = 1_000.0
+
+
+def asked(schedule: Schedule, until: float) -> list[tuple[float, str]]:
+    """Go from turn to turn up to a time; return when each symbol was asked for, counted from the start."""
+    found: list[tuple[float, str]] = []
+    while (due := schedule.next_due()) is not None and due <= until:
+        found += [(due - START, symbol) for symbol in schedule.take(due)]
+    return found
+
+
+def test_the_first_round_is_as_fast_as_spaced_and_every_symbol_has_its_turn_in_each_period() -> None:
+    schedule = Schedule(300.0, 0.5)
+    symbols = [f"S{number}" for number in range(100)]
+    schedule.collect(symbols, START)
+    turns = asked(schedule, START + 1_500)
+    first = {symbol: at for at, symbol in reversed(turns)}
+    assert [first[symbol] for symbol in symbols] == [number * 0.5 for number in range(100)]
+    for symbol in symbols:
+        own = [at for at, name in turns if name == symbol]
+        assert all(0.001 < later - at < 300.001 for at, later in pairwise(own))
+    for start in (300, 600, 900, 1_200):
+        for part in range(4):  # evenly: a quarter of the symbols in a quarter of the period
+            here = [at for at, _ in turns if start + 75 * part <= at < start + 75 * (part + 1)]
+            assert 23 <= len(here) <= 27
+
+
+def test_a_first_round_takes_no_longer_than_a_period() -> None:
+    schedule = Schedule(60.0, 10.0)
+    schedule.collect([f"S{number}" for number in range(100)], START)
+    assert len({symbol for _, symbol in asked(schedule, START + 60.0)}) == 100
+
+
+def test_a_new_symbol_is_asked_for_at_once_and_moves_no_other() -> None:
+    alone, joined = Schedule(300.0, 0.5), Schedule(300.0, 0.5)
+    for schedule in (alone, joined):
+        schedule.collect(["A", "B"], START)
+        asked(schedule, START + 50)
+    joined.collect(["A", "NEW", "B"], START + 50)
+    turns = asked(joined, START + 900)
+    assert turns[0] == (50.0, "NEW")
+    assert [turn for turn in turns if turn[1] != "NEW"] == asked(alone, START + 900)
+
+
+def test_a_symbol_that_is_given_up_is_asked_for_no_more_and_one_that_comes_again_is_new() -> None:
+    schedule = Schedule(300.0, 0.5)
+    schedule.collect(["A", "B"], START)
+    asked(schedule, START + 10)
+    schedule.collect(["B"], START + 10)
+    assert {symbol for _, symbol in asked(schedule, START + 900)} == {"B"}
+    schedule.collect(["A", "B"], START + 900)
+    assert schedule.take(START + 900) == ["A"]
+
+
+def test_what_may_not_be_asked_for_yet_is_looked_at_again_soon() -> None:
+    schedule = Schedule(300.0, 0.0)
+    schedule.collect(["A", "B"], START)
+    assert schedule.take(START, lambda symbol: symbol == "B") == ["B"]
+    assert schedule.next_due() == START + NOT_YET_S
+    assert schedule.take(START + NOT_YET_S) == ["A"]
+
+
+def test_after_a_pause_each_symbol_is_asked_for_once() -> None:
+    schedule = Schedule(60.0, 0.0)
+    schedule.collect(["A", "B", "C"], START)
+    schedule.take(START)
+    assert sorted(schedule.take(START + 10_000)) == ["A", "B", "C"]
+    assert schedule.take(START + 10_000) == []
+
+
+@pytest.mark.parametrize(
+    ("market", "poll", "window_s"),
+    [
+        (BINANCE_PERP, "open_interest", 60 / 2_400),
+        (BINANCE_PERP, "lsr_all_accounts", 300 / 1_000),
+        (BINANCE_PERP, AUDIT, 60 * BINANCE_PERP.polls[AUDIT].weight / 2_400),
+        (OKX_PERP, "lsr_all_accounts", 2 / 5),
+    ],
+)
+def test_a_first_round_is_spaced_by_the_scarcest_limit(market: Market, poll: str, window_s: float) -> None:
+    assert first_spacing_s(market.polls[poll], market.rest) == pytest.approx(window_s / FIRST_ROUND_SHARE)
