@@ -195,6 +195,13 @@ def _unpack(name: subjects.RawSubject, collector: str, connection: str, origin: 
     return found
 
 
+class Count(NamedTuple):
+    """Frames of one stream: so many in the time that is told of, and so many since the connection was opened."""
+
+    frames: int
+    total: int
+
+
 class SessionEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The body of a frame of channel `_session`: what happened to a connection. Written by the collector.
 
@@ -206,6 +213,9 @@ class SessionEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     * `subscribed`: the exchange confirmed these channels; from here on silence means that nothing happened.
     * `alive`: nothing was received for this partition, yet the connection lives (at most one a second).
     * `silent`: no data on the whole connection for the seconds in `reason`, though it answers.
+    * `counted`: of a minute that is over, or until the event behind it, how many frames were taken of each stream that
+      had any (`counts`, of what was received from `since` until before `until`, microseconds UTC): whoever has read
+      fewer of them from this partition knows that some are gone.
     * `dropped`: frames `first_number` to `last_number` were lost for want of room; `channels` says of what.
     * `unsubscribed`: these channels were given up on purpose (delisted, not wanted any more, or moved to another
       connection that covers them already): what follows on them is no loss.
@@ -213,7 +223,9 @@ class SessionEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     * `closed`: the connection is gone, with the reason.
     """
 
-    event: Literal["opened", "subscribed", "alive", "silent", "dropped", "unsubscribed", "auditing", "closed"]
+    event: Literal[
+        "opened", "subscribed", "alive", "silent", "counted", "dropped", "unsubscribed", "auditing", "closed"
+    ]
     url: str
     streams: int = 0
     frames: int = 0
@@ -221,6 +233,10 @@ class SessionEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     reason: str | None = None
     first_number: int | None = None
     last_number: int | None = None
+    counts: dict[str, dict[str, Count]] = {}
+    """By symbol and channel."""
+    since: int = 0
+    until: int = 0
 
 
 encode_session = msgspec.json.Encoder().encode

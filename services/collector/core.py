@@ -18,6 +18,7 @@ from schemas import subjects
 from schemas.errors import BadFrame
 from schemas.frames import RawFrame, SessionEvent
 from services.collector.outbox import Lane, Origin, Outbox, session_frame
+from services.collector.stream_counts import StreamCounts, Target
 from services.shared.exchanges.declaration import Ask, Market, Notice, Pong, Reply, StreamName
 
 UNKNOWN = "_unknown"
@@ -27,14 +28,6 @@ UNKNOWN = "_unknown"
 class Topic(NamedTuple):
     """What a stream is about: our channel and symbol."""
 
-    channel: str
-    symbol: str
-
-
-class Target(NamedTuple):
-    """Where the frames of a stream go."""
-
-    lane: Lane
     channel: str
     symbol: str
 
@@ -88,6 +81,7 @@ class Link:
         self._all = self._lane(subjects.ALL)
         self._targets: dict[str, Target] = {}
         """Of every stream that was ever asked for: what still comes of one that was given up is data all the same."""
+        self._counts = StreamCounts(self._targets)
         self._awaited: set[str] = set()
         """Streams of which no frame has come since they were asked for."""
         self._confirmed_us: dict[str, int] = {}
@@ -109,22 +103,23 @@ class Link:
             lane = self._lanes[part] = Lane(self.origin, part)
         return lane
 
-    def _target(self, topic: Topic) -> Target:
+    def _target(self, topic: Topic, before: Target | None) -> Target:
         lane = self._lane(topic.symbol)
         lane.channels.setdefault(topic.symbol, []).append(topic.channel)
-        return Target(lane, topic.channel, topic.symbol)
+        return Target(lane, topic.channel, topic.symbol, before)
 
     def add(self, streams: Mapping[str, Topic]) -> None:
         """Take on streams that are about to be asked for."""
         for name, topic in streams.items():
             if name not in self.streams:
                 self.streams[name] = topic
-                self._targets[name] = self._target(topic)
+                self._targets[name] = self._target(topic, self._targets.get(name))
                 self._awaited.add(name)
 
     def opened(self, now_us: int) -> None:
         """The socket is open; nothing is subscribed yet."""
         self._opened_us = self._heard_us = self._data_us = self._looked_us = now_us
+        self._counts.begin(now_us)
         self._say("opened", now_us, self._lanes.values())
 
     def subscribed(self, names: Iterable[str], now_us: int) -> None:
@@ -139,6 +134,8 @@ class Link:
         """These streams were given up on purpose: whatever the exchange had sent of them until then has been taken."""
         known = [name for name in names if name in self.streams]
         confirmed = [name for name in known if name in self.confirmed]
+        if confirmed:
+            self._tell_counts(now_us)
         for name in known:
             topic = self.streams.pop(name)
             self._awaited.discard(name)
@@ -160,8 +157,8 @@ class Link:
         """Say something of single streams, to the partitions concerned and to the one of the whole market."""
         per_lane: dict[int, dict[str, list[str]]] = {self._all.part: {}}
         for name in names:
-            lane, channel, symbol = self._targets[name]
-            per_lane.setdefault(lane.part, {}).setdefault(symbol, []).append(channel)
+            target = self._targets[name]
+            per_lane.setdefault(target.lane.part, {}).setdefault(target.symbol, []).append(target.channel)
         self.number += 1
         for part, channels in per_lane.items():
             self._event(event, now_us, self._lanes[part], channels=channels)
@@ -172,6 +169,8 @@ class Link:
         A stream that was asked for gives data from its first frame on, whether or not its confirmation came before.
         """
         self._heard_us = now_us
+        if now_us >= self._counts.due_us:
+            self._tell_counts(now_us)
         try:
             found = self._sort(body)
         except (BadFrame, RecursionError):  # the latter: JSON that nests without end
@@ -187,7 +186,7 @@ class Link:
         if target is None:
             self.unknown += 1
             target = Target(self._all, UNKNOWN, subjects.ALL)
-        lane, channel, symbol = target
+        lane, channel, symbol = target.lane, target.channel, target.symbol
         self._data_us = lane.received_at = now_us
         self.frames += 1
         self.number += 1
@@ -196,7 +195,20 @@ class Link:
             lane,
             RawFrame(exchange, market, channel, symbol, collector, connection, self.number, now_us, "ws", body),
         )
+        if lane.loss is None:  # else it found no room, and a `dropped` event will say so
+            target.frames += 1
         return None
+
+    def _tell_counts(self, now_us: int) -> None:
+        """Say how many frames came of each stream since it was last said, behind the last of them on its lane."""
+        since, until, per_lane = self._counts.take(now_us)
+        if not per_lane:
+            return
+        self.number += 1
+        for part, counts in per_lane.items():
+            event = SessionEvent(event="counted", url=self.origin.url, counts=counts, since=since, until=until)
+            # Said by our own clock: it is no sign of life of the connection.
+            self._outbox.keep(self._lanes[part], session_frame(self.origin, self.number, now_us, event))
 
     def answered(self, now_us: int) -> None:
         """A ping of ours was answered, and every frame before the answer has been taken."""
@@ -213,6 +225,8 @@ class Link:
             self._clock_went_back(now_us)
         paused = now_us - self._looked_us > max(4 * rules.alive_every_us, rules.dead_after_us // 2)
         self._looked_us = now_us
+        if now_us >= self._counts.due_us:
+            self._tell_counts(now_us)
         if paused:
             self._resumed_us = now_us
             return Judgement(Need.PING)
@@ -237,6 +251,7 @@ class Link:
         self._resumed_us = min(self._resumed_us, now_us)
         for lane in self._lanes.values():
             lane.received_at = min(lane.received_at, now_us)
+        self._tell_counts(now_us)
 
     def _say_alive(self) -> None:
         for lane in self._lanes.values():
@@ -268,6 +283,7 @@ class Link:
 
     def closed(self, reason: str, now_us: int) -> None:
         """The connection is gone."""
+        self._tell_counts(now_us)
         self._say("closed", now_us, self._lanes.values(), reason=reason)
 
     def _say(

@@ -39,6 +39,7 @@ from services.normaliser.saving import (
     unpack_partition,
     unpack_unit,
 )
+from services.normaliser.sessions import counts_of, tell
 from services.normaliser.tally import MINUTE_US
 from services.normaliser.units import Numbers, Unit
 from services.normaliser.unknown_fields import LOOK_EVERY_US, unknown_fields
@@ -137,6 +138,7 @@ class PartitionCore:
                 desk.counters.duplicates += 1
                 return
         link.number = frame.number
+        link.frames += 1
         if lane.form is not None and link is lane.leader and lane.take(frame.body, received_at):
             return
         look = received_at >= lane.look_at_fields
@@ -270,6 +272,9 @@ class PartitionCore:
         name, now = frame.connection, frame.received_at
         if event.event in _SIGNS_OF_LIFE:
             self._desk.heard[name] = now
+        if event.event == "counted":
+            self._compare_counts(frame, event)
+            return
         if event.event == "auditing":
             self._begin_audits(market, event.channels, now)
             return
@@ -285,29 +290,23 @@ class PartitionCore:
             for key in sorted(self._lanes):
                 lane = self._lanes[key]
                 if key[:2] == (frame.exchange, frame.market) and self._raw_sequence > lane.seen:
-                    self._tell(lane, event, name, now)
+                    tell(lane, event, name, now)
         if event.event == "closed":
             self._desk.alarms.pop(name, None)
             self._desk.heard.pop(name, None)
         self._put_out(frame, event)
+
+    def _compare_counts(self, frame: RawFrame, event: raw.SessionEvent) -> None:
+        for symbol, channel, told in counts_of(event):
+            lane = self._lanes.get((frame.exchange, frame.market, symbol, channel))
+            if lane is not None and self._raw_sequence > lane.seen:
+                lane.counted(frame.connection, frame.number, told, frame.received_at)
 
     def _begin_audits(self, market: Market, symbols: Iterable[str], now: int) -> None:
         for symbol in sorted(symbols):
             book = self._lane(market, symbol, market.channels[market.book_channel])
             if isinstance(book, BookLane) and self._raw_sequence > book.seen:
                 book.begin_audit(now)
-
-    def _tell(self, lane: Lane, event: raw.SessionEvent, name: str, now: int) -> None:
-        if event.event == "alive":
-            lane.alive(name, now)
-        elif event.event == "closed":
-            lane.leave(name, now, f"connection {name} closed: {event.reason or 'no reason given'}")
-        elif event.event == "unsubscribed" and lane.channel.name in event.channels.get(lane.symbol, ()):
-            lane.leave(name, now, f"connection {name} gave it up: {event.reason or 'no reason given'}", meant=True)
-        elif (
-            event.event == "dropped" and name in lane.links and lane.channel.name in event.channels.get(lane.symbol, ())
-        ):
-            lane.dropped(lane.links[name], now, f"frames {event.first_number} to {event.last_number} found no room")
 
     def _put_out(self, frame: RawFrame, event: raw.SessionEvent) -> None:
         """Put out the record of a session event, once: in the partition of the market as a whole."""

@@ -10,37 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
-
 from schemas import records
 from schemas.frames import RawFrame
+from services.normaliser.counts_told import Told
 from services.normaliser.desk import Desk
 from services.normaliser.gaps import GapType, Hole, Place, gap_of
+from services.normaliser.link import THIN_AT, Link
 from services.normaliser.quick import QuickLane
+from services.normaliser.sayings import same, sent
 from services.shared.exchanges.declaration import Channel
 
 _REMEMBERED = 8
 """Ended connections whose last frame number is kept, to know their frames when they are published again."""
-
-
-_THIN_AT = 32
-"""Records aside at which a link is first looked through for those that the leader has passed."""
-
-
-class Link:
-    """One connection that feeds a lane."""
-
-    __slots__ = ("aside", "name", "number", "since", "thin_at")
-
-    def __init__(self, name: str, since: int, number: int = 0) -> None:
-        self.name = name
-        self.since = since
-        """When it began to cover the lane, our clock: its subscription was confirmed, or its first frame came."""
-        self.number = number
-        """Of its last frame here. Per connection and partition numbers rise, so one not above it is a repetition."""
-        self.aside: list[records.Record] = []
-        self.thin_at = _THIN_AT
-        """How many records aside make it worth to forget those that the leader has passed."""
 
 
 class Lane(QuickLane):
@@ -71,6 +52,8 @@ class Lane(QuickLane):
         """The last connection that gave the lane up on purpose, with none to follow it; its last frames may come."""
         self.presumed: set[str] = set()
         """Of the ended ones those that said no farewell, and come back when they are heard of again."""
+        self.gap_told_at = 0
+        """When a gap was last put out, our clock."""
         self.covered = 0
         """When the lane last passed from one leader to another, our clock: no hole begins before that."""
 
@@ -138,22 +121,21 @@ class Lane(QuickLane):
         """Whether `record` is `last` once more."""
         if isinstance(record, records.Candle):
             return record.timestamp <= last.timestamp or self.desk.was_refilled(record)
-        return _sent(record) == _sent(last) and same(record, last)
+        return sent(record) == sent(last) and same(record, last)
 
     def passed(self, record: records.Record, last: records.Record) -> bool:
         """Whether another connection has already told what `record`, of a new leader, tells."""
-        sent, before = _sent(record), _sent(last)
-        return sent < before
+        return sent(record) < sent(last)
 
     def moment(self, record: records.Record) -> int:
         """Return when a record was said, on the exchange's clock: gaps are bounded by it."""
-        return record.timestamp if isinstance(record, records.Candle) else _sent(record)
+        return record.timestamp if isinstance(record, records.Candle) else sent(record)
 
     def _thin(self, link: Link) -> None:
         """Forget what the leader has passed. A leader that lives and yet leaves so much untold leads no more."""
         link.aside = self.untold(link)
         leader, most = self.leader, self.desk.options.hold_events
-        link.thin_at = 2 * len(link.aside) + _THIN_AT
+        link.thin_at = 2 * len(link.aside) + THIN_AT
         if len(link.aside) > most and leader is not None:
             self._end(leader.name, self._heard(leader), f"connection {leader.name} tells less than {link.name}")
             self.presumed.add(leader.name)
@@ -281,6 +263,26 @@ class Lane(QuickLane):
         else:
             link.since, link.aside = now, []
 
+    def counted(self, name: str, number: int, told: Told, now: int) -> None:
+        """The collector says how many frames it took on a connection; those that RAW does not have are a gap.
+
+        Where the numbers of a kind tell of what is missing, they do so better: then only if they have not yet.
+        """
+        link = self.links.get(name)
+        if link is None or not link.counts.is_new(number):
+            return
+        short = link.counts.compare(number, told, link.frames)
+        link.frames = 0
+        if short is None or link is not self.leader:
+            return
+        why = f"the collector took {short.frames} frames on connection {name} that the raw stream does not have"
+        for kind in self.channel.kinds:
+            if self.last_number(kind) is None:
+                hole = Hole(gap_type="ring", evidence=why, detected=now, lost_from=short.since, lost_to=short.until)
+                self.tell_gap(gap_of(self.place(kind), hole, received_at=now))
+            elif self.gap_told_at < short.since:
+                self.open_holes("ring", why, short.since, short.until, detected=now)
+
     def lose(self, why: str) -> None:
         """Frames of RAW were discarded before they were read: whoever fed the lane, we do not know what it said."""
         if self.leader is not None:
@@ -330,6 +332,7 @@ class Lane(QuickLane):
     def tell_gap(self, gap: records.Gap) -> None:
         """Put out a gap's state, unless there is nothing to be missed."""
         if not self.delisted:
+            self.gap_told_at = max(self.gap_told_at, gap.received_at)
             self.desk.emit_gap(gap)
 
     def interrupted(self) -> None:
@@ -383,15 +386,3 @@ class Lane(QuickLane):
             if not isinstance(record, records.Candle):
                 before += 1
             self.tell_gap(gap_of(self.place(kind), hole, received_at=record.received_at, before=before))
-
-
-def _sent(record: records.Record) -> int:
-    sent: int | None = getattr(record, "sent_at", None)
-    return record.timestamp if sent is None else sent
-
-
-def same(record: records.Record, last: records.Record) -> bool:
-    """Whether two records are equal in all that the exchange said."""
-    if record.timestamp_source == "received":
-        last = msgspec.structs.replace(last, timestamp=record.timestamp)
-    return record == msgspec.structs.replace(last, received_at=record.received_at)

@@ -10,7 +10,8 @@ import msgspec
 from schemas import records
 from schemas.frames import RawFrame
 from services.normaliser.desk import Desk
-from services.normaliser.lane import Lane, Link
+from services.normaliser.lane import Lane
+from services.normaliser.link import Link
 from services.shared.exchanges.declaration import BookSnapshot, Channel, Listing
 
 

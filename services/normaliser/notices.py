@@ -13,7 +13,7 @@ SERVICE = "normaliser"
 
 def connection_record(frame: RawFrame, event: SessionEvent) -> records.Connection | None:
     """Return the record of a session event; None of one that is only a sign among the services."""
-    if event.event == "alive" or event.event == "auditing":
+    if event.event == "alive" or event.event == "counted" or event.event == "auditing":
         return None
     return records.Connection(
         exchange=frame.exchange,

@@ -10,7 +10,8 @@ from schemas import records
 from schemas.spans import Spans
 from services.normaliser.desk import Desk
 from services.normaliser.gaps import Hole, Skip, gap_of
-from services.normaliser.lane import Lane, same
+from services.normaliser.lane import Lane
+from services.normaliser.sayings import same
 from services.shared.exchanges.declaration import Channel, Numbering
 
 _MOST_SKIPS = 64

@@ -18,8 +18,10 @@ from services.normaliser.book_lane import BookLane
 from services.normaliser.candle_lane import CandleLane
 from services.normaliser.change_lane import LastChange
 from services.normaliser.clock_lane import ClockLane
+from services.normaliser.counts_told import CountsTold
 from services.normaliser.gaps import Hole, Skip
-from services.normaliser.lane import Lane, Link
+from services.normaliser.lane import Lane
+from services.normaliser.link import Link
 from services.normaliser.listings import SavedListings
 from services.normaliser.merging_lane import MergingLane
 from services.normaliser.numbered_lanes import NumberedLane
@@ -39,6 +41,8 @@ class SavedLink(msgspec.Struct):
     number: int
     heard: int
     aside: list[tuple[str, bytes]]
+    frames: int = 0
+    counts: CountsTold = msgspec.field(default_factory=CountsTold)
 
 
 class SavedAudit(msgspec.Struct):
@@ -96,6 +100,7 @@ class SavedLane(msgspec.Struct):
     given_up: str = ""
     presumed: list[str] = []
     covered: int = 0
+    gap_told_at: int = 0
     whole: dict[str, bytes] = {}
     """Of a `MergingLane`."""
     skips: list[Skip] = []
@@ -205,6 +210,8 @@ def dump_lane(lane: Lane) -> SavedLane:
             link.number,
             lane.heard_of(link.name),
             [(item.KIND, records.encode(item)) for item in link.aside],
+            link.frames,
+            msgspec.structs.replace(link.counts),
         )
         for link in lane.links.values()
     ]
@@ -221,6 +228,7 @@ def dump_lane(lane: Lane) -> SavedLane:
         given_up=lane.given_up,
         presumed=sorted(lane.presumed),
         covered=lane.covered,
+        gap_told_at=lane.gap_told_at,
         whole=dict(lane.whole) if isinstance(lane, MergingLane) else {},
         skips=lane.skips if isinstance(lane, NumberedLane) else [],
         late=lane.late.pairs if isinstance(lane, NumberedLane) else (),
@@ -235,6 +243,7 @@ def load_lane(lane: Lane, saved: SavedLane) -> None:
     for item in saved.links:
         link = Link(item.name, item.since, item.number)
         link.aside = [_record(kind, body) for kind, body in item.aside]
+        link.frames, link.counts = item.frames, item.counts
         lane.links[item.name] = link
         lane.heard[item.name] = item.heard
     lane.leader = lane.links[saved.leader] if saved.leader is not None else None
@@ -244,7 +253,7 @@ def load_lane(lane: Lane, saved: SavedLane) -> None:
     lane.last = {kind: _record(kind, body) for kind, body in saved.last.items()}
     lane.overlap = saved.overlap
     lane.delisted, lane.given_up = saved.delisted, saved.given_up
-    lane.presumed, lane.covered = set(saved.presumed), saved.covered
+    lane.presumed, lane.covered, lane.gap_told_at = set(saved.presumed), saved.covered, saved.gap_told_at
     if isinstance(lane, MergingLane):
         lane.whole = saved.whole
     if isinstance(lane, NumberedLane):

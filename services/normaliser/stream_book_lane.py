@@ -18,7 +18,7 @@ from services.normaliser.book_lane import CHANGE, BookLane
 from services.normaliser.change_lane import LastChange
 from services.normaliser.desk import Desk
 from services.normaliser.gaps import Hole, gap_of
-from services.normaliser.lane import Link
+from services.normaliser.link import Link
 from services.shared.exchanges.declaration import BookRule, BookSnapshot, Channel, Listing
 
 _EMPTY = Raw(b"[]")

@@ -15,7 +15,8 @@ import msgspec
 
 from schemas import records
 from services.normaliser.desk import Desk
-from services.normaliser.lane import Lane, Link
+from services.normaliser.lane import Lane
+from services.normaliser.link import Link
 from services.shared.exchanges.declaration import Channel
 
 Key = tuple[int, str]
