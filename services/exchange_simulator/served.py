@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from services.exchange_simulator import fault_orders as orders
 from services.exchange_simulator.connection import Connection, now_us
 from services.exchange_simulator.faults import Accountant, FaultySession, MarketFaults, Note
-from services.exchange_simulator.venue import Closing, KeepAlive, Venue
+from services.exchange_simulator.venue import Answer, Closing, KeepAlive, Venue
 
 _END_OF_LIFE = Closing(1001, "connection has reached the end of its life")
 
@@ -22,6 +24,17 @@ class Served:
         self._connections: dict[Connection, FaultySession] = {}
         self._sent = 0
         self._delivered = 0
+        self._asked: Counter[str] = Counter()
+        self._over_the_limit = 0
+
+    def answer(self, path: str, query: Mapping[str, str], now_us: int) -> Answer:
+        """Answer a GET, unless a fault does, and count it by its path."""
+        answer = self.faults.answering(path, now_us)
+        if answer is None:
+            answer = self.venue.get(path, query, now_us)
+            self._over_the_limit += answer.over_the_limit
+        self._asked[path] += 1
+        return answer
 
     def _noted(self, note: Note) -> None:
         if isinstance(self.venue, Accountant):
@@ -97,4 +110,6 @@ class Served:
             "missed": self.venue.missed(),
             "finished": through and all(connection.confirmed == connection.sent for connection in self._connections),
             "faults": dict(self.faults.counts),
+            "asked": dict(self._asked),
+            "over_the_limit": self._over_the_limit,
         }

@@ -109,7 +109,8 @@ class Server:
         """Return what `GET /simulator/status` answers.
 
         `delivered` counts the frames a client has proven by a pong to have read; `finished`: every venue has handed out
-        everything, and every open connection has confirmed all it got.
+        everything, and every open connection has confirmed all it got; `asked`: GETs by path; `over_the_limit`: those
+        that were refused since too much was asked, but for refusals on order.
         """
         markets = [market.status(self.host, self.port) for market in self._markets.values()]
         if self._secure is not None:
@@ -154,9 +155,7 @@ class Server:
         path = f"/{request.match_info['path']}"
         if request.headers.get("Upgrade", "").lower() == "websocket":
             return await self._connect(market, path, request)
-        now = now_us()
-        answer = market.faults.answering(path, now) or market.venue.get(path, dict(request.query), now)
-        return _response(answer)
+        return _response(market.answer(path, dict(request.query), now_us()))
 
     async def _connect(self, market: Served, path: str, request: web.Request) -> web.StreamResponse:
         try:

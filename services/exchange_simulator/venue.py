@@ -21,6 +21,13 @@ class Answer:
     status: int
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
+    asked_too_often: bool = False
+    """Whether it refuses a request that was one too many, where the status does not say so."""
+
+    @property
+    def over_the_limit(self) -> bool:
+        """Whether it refuses a request because too much was asked."""
+        return self.asked_too_often or self.status in (403, 418, 429)
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ _FUNDING_HOURS = FUNDING_INTERVAL_US // 3_600_000_000
 class _ApiError(Exception):
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
+        self.code = code
         self.body = orjson.dumps({"success": False, "code": code, "message": message})
 
 
@@ -81,7 +82,7 @@ class GeneratedRest:
                 symbol, _, last = about.partition("/")
                 data = self._about[name](self._feed(symbol), {**query, "last": last}, now_us)
         except _ApiError as error:
-            return HttpAnswer(200, error.body)
+            return HttpAnswer(200, error.body, asked_too_often=error.code == _TOO_MANY)
         return HttpAnswer(200, orjson.dumps({"success": True, "code": 0, "data": data}))
 
     def _feed(self, symbol: str) -> Feed:
