@@ -21,7 +21,7 @@ WRITTEN = (
     r"`(?P<inline>(?:SELECT|WITH|INSERT|ALTER|CREATE|OPTIMIZE|SHOW|SYSTEM)\b[^`]*)`",
     r"'(?P<quoted>(?:SELECT|WITH)\b[^']*)'",
     r'"(?P<double>(?:SELECT|WITH)\b[^"]*)"',
-    r"\?query=(?P<url>[^'\"\s]*)",
+    r"\?query=(?P<url>[^'\"`\s]+)",
 )
 """The ways in which a page writes a statement."""
 BEGINS = re.compile(r"\b(?:SELECT|INSERT INTO|INSERT\b.*SELECT)\b")
