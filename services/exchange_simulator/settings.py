@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -49,6 +49,9 @@ class SimulatorSettings(Settings):
     duration_s: float | None = Field(None, gt=0, description="Seconds of generated market; default: endless.")
     ledger: bool = Field(True, description="Write the ledger of generated events (Parquet, in the data directory).")
 
+    block_s: Literal[1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30, 60] | None = Field(
+        None, description="Seconds after which a generated market draws its price anew; default: 10 or 60, by activity."
+    )
     mispricings: Names = Field(
         (), description="Windows of a price that is off, ASSET:exchange.market:percent:start:length in seconds."
     )

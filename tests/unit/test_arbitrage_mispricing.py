@@ -9,7 +9,8 @@ import pytest
 
 from schemas.errors import SettingsError
 from services.exchange_simulator.generator import build
-from services.exchange_simulator.generator.market import EPOCH_US
+from services.exchange_simulator.generator.candles import MINUTE_US, Candles
+from services.exchange_simulator.generator.market import EPOCH_US, Market
 from services.exchange_simulator.generator.mispricing import Mispriced, Window, Windows
 from services.exchange_simulator.settings import SimulatorSettings
 
@@ -59,6 +60,37 @@ def test_the_ledger_tells_when_the_market_itself_takes_it_up(tmp_path: Path) -> 
     fair, shifted = (off.price_at(BEGIN + at * SECOND) for at in (17, 27))
     assert 1.02 < shifted / fair < 1.04
     assert 0.99 < markets["binance", "spot"].price_at(BEGIN + 27 * SECOND) / fair < 1.01
+
+
+def test_blocks_as_short_as_is_set_take_a_window_up_at_its_second_and_candles_still_add_up(tmp_path: Path) -> None:
+    settings = SimulatorSettings.load(
+        data_dir=tmp_path,
+        exchanges=("okx",),
+        markets=("spot",),
+        symbols=("BTC",),
+        start_us=BEGIN,
+        block_s=1,
+        mispricings=("BTC:okx.spot:3:20:2", "BTC:okx.spot:-3:25:1"),
+    )
+    (venue,) = build(settings)
+    rows = json.loads((tmp_path / "ledger" / "mispricings.json").read_text())
+    found = [(row["start_us"] - BEGIN, row["end_us"] - BEGIN) for row in rows]
+    assert found == [(20 * SECOND, 22 * SECOND), (25 * SECOND, 26 * SECOND)]
+    (feed,) = venue.feeds.values()  # type: ignore[attr-defined]
+    market: Market = feed.market
+    fair = market.price_at(BEGIN + 19 * SECOND)
+    off = [market.block(market.block_at(BEGIN + at * SECOND)).bid * market.listing.tick / fair for at in range(19, 27)]
+    assert [round(share, 2) for share in off] == [1.0, 1.03, 1.03, 1.0, 1.0, 1.0, 0.97, 1.0]
+    minute = BEGIN // MINUTE_US * MINUTE_US
+    for begin, end in ((minute, minute + MINUTE_US), (minute - 60 * MINUTE_US, minute + 2 * MINUTE_US)):
+        trades = [market.trade(one) for one in range(market.first_trade_of(begin), market.first_trade_of(end))]
+        bar = Candles(market).between(begin, end)
+        assert (bar.high, bar.low) == (max(one.ticks for one in trades), min(one.ticks for one in trades))
+        assert (bar.volume, bar.value) == (
+            sum(one.steps for one in trades),
+            sum(one.steps * one.ticks for one in trades),
+        )
+        assert bar.count == sum(len(one.fills) for one in trades)
 
 
 @pytest.mark.parametrize("text", ["BTC:okx:3:20:10", "BTC:okx.spot:x:20:10", "BTC:okx.spot:3:20:0", "BTC"])

@@ -103,6 +103,7 @@ def build(settings: SimulatorSettings) -> Sequence[Venue]:
                     one,
                     settings.seed,
                     windows.on(dialect.prices(one, process[one.asset]), one.asset.name, one.exchange, one.market),
+                    settings.block_s,
                 )
                 for one in listings
             ]

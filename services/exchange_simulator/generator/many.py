@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from services.exchange_simulator.generator.market import FACTORS, SPREADS, Market, PriceProcess
+from services.exchange_simulator.generator.market import EPOCH_US, FACTORS, SPREADS, Market, PriceProcess, Prices
+from services.exchange_simulator.generator.mispricing import Mispriced
 from services.exchange_simulator.generator.noise import Noise
 
 Integers = np.ndarray[Any, np.dtype[np.int64]]
@@ -59,13 +60,18 @@ def sums_of_spans(market: Market, first: int, length: int, count: int) -> list[S
 
     None where the price is not simply the asset's own, or where 64 bits might not do.
     """
-    if not isinstance(market.process, PriceProcess):
+    block_us = market.shape.block_us
+    process: Prices | None = market.process
+    if isinstance(process, Mispriced):
+        begin_us = EPOCH_US + first * block_us
+        process = process.undisturbed(begin_us, begin_us + length * count * block_us)
+    if not isinstance(process, PriceProcess):
         return None
     numbers = np.arange(first, first + length * count)
-    passed_us = numbers * market.shape.block_us
-    asset, listing = market.process.asset, market.listing
+    passed_us = numbers * block_us
+    asset, listing = process.asset, market.listing
     basis = 1.0 + listing.premium + noise_at(market.basis, passed_us)
-    prices = asset.base_price * (1.0 + noise_at(market.process.noise, passed_us)) * listing.multiplier * basis
+    prices = asset.base_price * (1.0 + noise_at(process.noise, passed_us)) * listing.multiplier * basis
     bid = (prices / listing.tick).astype(np.int64)
     bits = mixed(market.key, numbers + 1_000)
     spread = np.array(SPREADS)[(bits & np.uint64(7)).astype(np.int64)]

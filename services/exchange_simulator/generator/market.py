@@ -105,12 +105,15 @@ class Trade:
 class Market:
     """One listed instrument. Cheap to walk forward, and answers for any other moment as well."""
 
-    def __init__(self, listing: Listing, seed: int, process: Prices) -> None:
-        """Give `listing` its life; instruments of one asset are built on the same `process`."""
+    def __init__(self, listing: Listing, seed: int, process: Prices, block_s: int | None = None) -> None:
+        """Give `listing` its life; instruments of one asset are built on the same `process`.
+
+        `block_s` seconds of market time have one price; see `shape_of`.
+        """
         self.listing = listing
         self.seed = seed
         self.process = process
-        self.shape: Shape = shape_of(listing.market == "spot", listing.counting, listing.events_per_s)
+        self.shape: Shape = shape_of(listing.market == "spot", listing.counting, listing.events_per_s, block_s)
         self.key = key_of("market", seed, listing.exchange, listing.market, listing.wire_symbol)
         self.cell = max(1, round(_CELL_SHARE * listing.base_ticks))
         """Away from the touch there is one resting level in each cell of so many ticks."""

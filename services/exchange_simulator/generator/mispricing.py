@@ -45,6 +45,11 @@ class Mispriced:
                 price *= 1 + window.percent / 100
         return price
 
+    def undisturbed(self, begin_us: int, end_us: int) -> Prices | None:
+        """Return the prices without windows, where none is open in [begin_us, end_us); else None."""
+        open_then = (one.start_us < end_us and begin_us < one.start_us + one.length_us for one in self._windows)
+        return None if any(open_then) else self._prices
+
     def index_at(self, time_us: int) -> float:
         """Return the price of the asset itself, which no window changes."""
         return self._prices.index_at(time_us)

@@ -1,8 +1,8 @@
 """Patterns: what happens inside one block of market time, relative to the price at which the block begins.
 
-Market time is cut into blocks of 10 or 60 seconds, a block into steps. A block plays one of a few patterns, shifted to
-the block's price and scaled by its own factor. Because a pattern's sums are known, the sums of any block are known
-without playing it: that is what makes a day's candle cheap although it equals its trades exactly.
+Market time is cut into blocks of 10 or 60 seconds (or as a setting says), a block into steps. A block plays one of a few
+patterns, shifted to the block's price and scaled by its own factor. Because a pattern's sums are known, the sums of any
+block are known without playing it: that is what makes a day's candle cheap although it equals its trades exactly.
 """
 
 from __future__ import annotations
@@ -104,10 +104,14 @@ class Pattern:
 
 
 @lru_cache(maxsize=512)
-def shape_of(spot: bool, counting: Counting, events_per_s: float) -> Shape:
-    """Return the block shape for an activity: a step brings one book change, 0.8 quotes, 0.12 trades, 0.08 candles."""
+def shape_of(spot: bool, counting: Counting, events_per_s: float, block_s: int | None = None) -> Shape:
+    """Return the block shape for an activity: a step brings one book change, 0.8 quotes, 0.12 trades, 0.08 candles.
+
+    `block_s` seconds is a block's length, a divisor of 60; without it 10 or 60, by the activity.
+    """
     steps_per_s = events_per_s / 2.0
-    block_s = 10 if steps_per_s >= 0.8 else 60
+    if block_s is None:
+        block_s = 10 if steps_per_s >= 0.8 else 60
     steps = _graded(max(8, round(steps_per_s * block_s)))
     trades = max(1, round(0.12 * steps))
     fills = sum(_fill_counts(trades))
