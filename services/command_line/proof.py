@@ -2,7 +2,8 @@
 
 Three kinds of proof, by what the rows are: numbers without holes (a missing one names itself), a grid of times (a row
 is due at each), and for everything else the gaps that are on record, the connections that were up, and whether every
-record that was made is in its table.
+record that was made is in its table. Of the last kind a minute is one of our receive clock, and it is proved only once
+what was made in it has been counted.
 """
 
 from __future__ import annotations
@@ -49,13 +50,16 @@ class Known(NamedTuple):
 class Window(NamedTuple):
     """The time that is asked about, from `first` until before `last`, and the minutes in it that have rows.
 
-    `short`: minutes in which more records were made than the table has rows of, and how many more.
+    `short`: by how many rows the table differs from the records that were made, by minute: above 0 it has fewer; below,
+    it has more, which says that a count is missing itself. `uncounted_from`: the first minute whose count cannot be
+    asked for yet, if there is one.
     """
 
     first: int
     last: int
     busy: frozenset[int]
     short: Mapping[int, int] = MappingProxyType({})
+    uncounted_from: int | None = None
 
 
 def by_number(
@@ -64,11 +68,12 @@ def by_number(
     """Prove numbered rows. `runs` begin with the last row before the window and end with the first behind it.
 
     A number that is missing between two rows was used at some time between them: that stretch, both rows' moments
-    included, is not complete. Where no row stands before or behind, only connections (`up`) speak.
+    included, is not complete. Where no row stands before or behind, gaps, counts and connections (`up`) speak.
     """
     found: list[Stretch] = []
     if not runs:
-        return list(_by_connection(window.first, window.last, up, window, "no row before or behind"))
+        return list(_by_record(window.first, window.last, gaps, up, window, "no row before or behind"))
+    numbered = window._replace(short={}, uncounted_from=None)
     if runs[0].low_at > window.first:
         found.append(Stretch(window.first, runs[0].low_at, "unproven", "no row before it is on record"))
     for place, run in enumerate(runs):
@@ -79,9 +84,9 @@ def by_number(
         doubled = run.rows - (run.high - run.low + 1)
         told = f"ids {run.low} to {run.high}" + (f", {doubled} rows too many" if doubled > 0 else "")
         begin, end = run.low_at + (place > 0), run.high_at + (place == len(runs) - 1)
-        found += _said(begin, end, window, told)
+        found += _said(begin, end, numbered, told)
     if runs[-1].high_at < window.last:
-        found += _by_connection(runs[-1].high_at + 1, window.last, up, window, "no row behind it yet")
+        found += _by_record(runs[-1].high_at + 1, window.last, gaps, up, window, "no row behind it yet")
     return _tidy(found, window)
 
 
@@ -115,18 +120,20 @@ def by_grid(
 
 def by_connection(gaps: Sequence[Known], up: Sequence[tuple[int, int]], window: Window) -> list[Stretch]:
     """Prove rows that nothing numbers, by the gaps on record and by when a connection was up."""
-    edges = sorted(
-        {window.first, window.last, *(t for g in gaps for t in (g.first, g.last)), *(t for u in up for t in u)}
-    )
-    found: list[Stretch] = []
-    inside = [edge for edge in edges if window.first <= edge <= window.last]
-    for first, last in pairwise(inside):
+    return _tidy(_by_record(window.first, window.last, gaps, up, window, ""), window)
+
+
+def _by_record(
+    begin: int, end: int, gaps: Sequence[Known], up: Sequence[tuple[int, int]], window: Window, why: str
+) -> Iterator[Stretch]:
+    """Say what gaps, connections and counts tell from `begin` until before `end`; `why` they alone are asked."""
+    edges = sorted({begin, end, *(t for g in gaps for t in (g.first, g.last)), *(t for u in up for t in u)})
+    for first, last in pairwise(edge for edge in edges if begin <= edge <= end):
         status = _status(first, last, gaps)
         if status is not None:
-            found.append(Stretch(first, last, "missing", status))
+            yield Stretch(first, last, "missing", status)
         else:
-            found += _by_connection(first, last, up, window, "")
-    return _tidy(found, window)
+            yield from _by_connection(first, last, up, window, why)
 
 
 def _by_connection(first: int, last: int, up: Sequence[tuple[int, int]], window: Window, why: str) -> Iterator[Stretch]:
@@ -148,8 +155,13 @@ def _said(first: int, last: int, window: Window, told: str) -> Iterator[Stretch]
     while at < last:
         minute = at // MINUTE_US
         end = min(last, (minute + 1) * MINUTE_US)
-        if minute in window.short:
-            yield Stretch(at, end, "missing", f"{window.short[minute]} records were made that are in no table")
+        short = window.short.get(minute, 0)
+        if window.uncounted_from is not None and minute >= window.uncounted_from:
+            yield Stretch(at, end, "unproven", "not counted yet")
+        elif short > 0:
+            yield Stretch(at, end, "missing", f"{short} records were made that are in no table")
+        elif short < 0:
+            yield Stretch(at, end, "unproven", f"the count of what was made is short of {-short} rows")
         elif minute in window.busy:
             yield Stretch(at, end, "complete", told)
         else:

@@ -12,7 +12,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from schemas import tables
+from schemas import records, subjects, tables
 from schemas.errors import BadRecord, Broken
 from services.command_line.proof import MINUTE_US, Known, Run, Stretch, Window, by_connection, by_grid, by_number
 from services.command_line.sql import query
@@ -22,7 +22,7 @@ from services.shared.exchanges.registry import MARKETS
 from services.shared.runtime.clock import now_us
 
 LATE_US = 60_000_000
-"""How long after its end a closed candle may take to its table before it counts as missing."""
+"""How long after its end a candle, or what a minute brought, may take to its table before it counts as missing."""
 
 MOST_SHOWN = 200
 _TABLE_OF = {table.record.KIND: table for table in tables.TABLES}
@@ -115,7 +115,8 @@ class Prover:
             f"SELECT *, ifNull(low > 1 + max(high) {before}, 1) AS fresh FROM ({near}))) GROUP BY run ORDER BY a"
         )
         gaps, up = self._gaps(market, "trade", None), self._up(market)
-        return by_number([Run(*row.values()) for row in runs], gaps, up, self._window(market, "trade"))
+        window = self._counted(market, "trade", self._window(market, "trade", "timestamp"))
+        return by_number([Run(*row.values()) for row in runs], gaps, up, window)
 
     def _candles(self, market: tuple[str, str], interval: str) -> list[Stretch]:
         of = f"{self._of(market)} AND interval = {_text(interval)}"
@@ -135,18 +136,26 @@ class Prover:
         )
 
     def _others(self, market: tuple[str, str], kind: str) -> list[Stretch]:
-        window = self._window(market, kind)._replace(short=self._short(market, kind))
+        if not _streamed(market, kind):
+            return [Stretch(self._first, self._last, "unproven", "no stream tells it")]
+        window = self._counted(market, kind, self._window(market, kind, "received_at"))
         return by_connection(self._gaps(market, kind, None), self._up(market), window)
 
-    def _short(self, market: tuple[str, str], kind: str) -> dict[int, int]:
-        """Return by how many rows a table is short of the records that were made, by minute of our receive clock.
+    def _counted(self, market: tuple[str, str], kind: str, window: Window) -> Window:
+        """Return a window with the counts of what was made beside what is stored, by minute of our receive clock.
 
-        Minutes whose rows have had time to come, and are kept still.
+        Of the minutes that are kept still. Rows have had time to come a while after a minute; whether it was told what
+        was made in it says a count of any kind of the instrument, since all of a minute are told at once.
         """
         kept = _DAYS.search(_TABLE_OF[kind].ttl or "")
         oldest = self._first if kept is None else max(self._first, now_us() - int(kept[1]) * DAY_US + MINUTE_US)
-        until = min(self._last, now_us() - LATE_US)
-        minutes = f">= {_time(oldest - oldest % MINUTE_US)} AND {{0}} < {_time(until - until % MINUTE_US)}"
+        told = self._rows(
+            f"SELECT toUnixTimestamp64Micro(max(timestamp)) AS at FROM tapeline.coverage_counts WHERE "
+            f"{self._of(market)} AND timestamp >= {_time(self._first - DAY_US)}"
+        )
+        uncounted = min(told[0]["at"] // MINUTE_US + 1, (now_us() - LATE_US) // MINUTE_US)
+        until = min(self._last, uncounted * MINUTE_US)
+        minutes = f">= {_time(oldest - oldest % MINUTE_US)} AND {{0}} < {_time(-(-until // MINUTE_US) * MINUTE_US)}"
         made = (
             f"SELECT toUnixTimestamp64Micro(timestamp) AS at, sum(records) AS made, 0 AS stored "
             f"FROM tapeline.coverage_counts WHERE {self._of(market)} AND kind = {_text(kind)} AND timestamp "
@@ -159,20 +168,25 @@ class Prover:
         )
         rows = self._rows(
             f"SELECT intDiv(at, {MINUTE_US}) AS minute, sum(made) - sum(stored) AS short FROM ({made} UNION ALL "
-            f"{stored}) GROUP BY minute HAVING short > 0"
+            f"{stored}) GROUP BY minute HAVING short != 0"
         )
-        return {row["minute"]: row["short"] for row in rows}
+        return window._replace(short={row["minute"]: row["short"] for row in rows}, uncounted_from=uncounted)
 
-    def _window(self, market: tuple[str, str], kind: str) -> Window:
+    def _window(self, market: tuple[str, str], kind: str, clock: str) -> Window:
+        """Return the window with the minutes that have rows, by the column `clock`."""
         minutes = self._rows(
-            f"SELECT DISTINCT intDiv(toUnixTimestamp64Micro(timestamp), {MINUTE_US}) AS minute FROM "
-            f"tapeline.{_TABLE_OF[kind].name} WHERE {self._of(market)} AND timestamp >= {_time(self._first)} "
-            f"AND timestamp < {_time(self._last)}"
+            f"SELECT DISTINCT intDiv(toUnixTimestamp64Micro({clock}), {MINUTE_US}) AS minute FROM "
+            f"tapeline.{_TABLE_OF[kind].name} WHERE {self._of(market)} AND {clock} >= {_time(self._first)} "
+            f"AND {clock} < {_time(self._last)}"
         )
         return Window(self._first, self._last, frozenset(row["minute"] for row in minutes))
 
     def _gaps(self, market: tuple[str, str], kind: str, interval: str | None) -> list[Known]:
-        """Return the gaps that are not filled, on the exchange's clock as far as that is known."""
+        """Return the gaps that are not filled, on the exchange's clock as far as that is known.
+
+        What is missing of a stream about the whole market is missing of every instrument.
+        """
+        symbols = f"symbol IN ({_text(self._symbol)}, {_text(subjects.ALL)})"
         name = "" if interval is None else f" AND interval = {_text(interval)}"
         return [
             Known(**row)
@@ -180,7 +194,7 @@ class Prover:
                 "SELECT status, first_missing, last_missing, "
                 "toUnixTimestamp64Micro(coalesce(after_timestamp, lost_from, timestamp)) AS first, "
                 "toUnixTimestamp64Micro(coalesce(before_timestamp, lost_to, now64(6, 'UTC'))) AS last "
-                f"FROM tapeline.gap_detection_log WHERE {self._of(market)} AND kind = {_text(kind)}{name} "
+                f"FROM tapeline.gap_detection_log WHERE {_market(market)} AND {symbols} AND kind = {_text(kind)}{name} "
                 "AND status != 'filled'"
             )
         ]
@@ -191,12 +205,12 @@ class Prover:
             "SELECT toUnixTimestamp64Micro(minIf(timestamp, event = 'subscribed')) AS first, "
             "toUnixTimestamp64Micro(maxIf(timestamp, event = 'closed')) AS last, "
             "countIf(event = 'subscribed') AS begun, countIf(event = 'closed') AS ended FROM tapeline.connections "
-            f"WHERE exchange = {_text(market[0])} AND market = {_text(market[1])} GROUP BY connection HAVING begun > 0"
+            f"WHERE {_market(market)} GROUP BY connection HAVING begun > 0"
         )
         return [(row["first"], row["last"] if row["ended"] else now_us()) for row in rows]
 
     def _of(self, market: tuple[str, str]) -> str:
-        return f"exchange = {_text(market[0])} AND market = {_text(market[1])} AND symbol = {_text(self._symbol)}"
+        return f"{_market(market)} AND symbol = {_text(self._symbol)}"
 
     def _rows(self, statement: str) -> list[dict[str, Any]]:
         answer = query(
@@ -210,9 +224,22 @@ def _numbered(market: tuple[str, str]) -> bool:
     return declared is not None and declared.channels["trades"].numbering in _NUMBERED
 
 
+def _streamed(market: tuple[str, str], kind: str) -> bool:
+    """Whether a kind comes by itself: of what is asked for, no time between two answers could be proved."""
+    declared = MARKETS.get(market)
+    if declared is None:
+        return False
+    made_of = records.BookChange.KIND if kind == records.OrderBook.KIND else kind
+    return any(made_of in channel.kinds for channel in declared.channels.values())
+
+
 def _text(value: str) -> str:
     escaped = value.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"
+
+
+def _market(market: tuple[str, str]) -> str:
+    return f"exchange = {_text(market[0])} AND market = {_text(market[1])}"
 
 
 def _time(micros: int) -> str:

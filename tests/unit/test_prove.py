@@ -151,3 +151,29 @@ def test_what_nothing_numbers_is_judged_by_gaps_and_connections() -> None:
         (4 * MINUTE_US, 5 * MINUTE_US, "complete", "a connection was up, no gap is on record"),
         (5 * MINUTE_US, 6 * MINUTE_US, "missing", "not connected"),
     ]
+
+
+def test_a_minute_whose_count_is_missing_or_not_told_yet_is_not_proved() -> None:
+    minute = START // MINUTE_US
+    end = START + 4 * MINUTE_US
+    window = Window(START, end, frozenset(range(minute, minute + 4)), {minute + 1: -2}, minute + 3)
+    found = by_connection([], [(START, end)], window)
+    assert [((one.first - START) // MINUTE_US, one.verdict, one.detail) for one in found] == [
+        (0, "complete", "a connection was up, no gap is on record"),
+        (1, "unproven", "the count of what was made is short of 2 rows"),
+        (2, "complete", "a connection was up, no gap is on record"),
+        (3, "unproven", "not counted yet"),
+    ]
+
+
+def test_behind_the_last_number_gaps_and_counts_speak() -> None:
+    minute = START // MINUTE_US
+    rows = [(1, START), (2, START + SECOND)]
+    end = START + 5 * MINUTE_US
+    window = Window(START, end, frozenset([minute]), {minute: 1, minute + 3: 1}, minute + 4)
+    gap = Known("open", 3, None, START + MINUTE_US, START + 2 * MINUTE_US)
+    found = by_number(runs_of(rows), [gap], [(START, end)], window)
+    assert at(found, START) == "complete", "between numbers without a hole nothing can be missing"
+    assert at(found, START + SECOND + 1) == "missing", "more was made in that minute than is stored"
+    verdicts = [at(found, START + place * MINUTE_US) for place in (1, 2, 3, 4)]
+    assert verdicts == ["missing", "silent", "missing", "unproven"]
