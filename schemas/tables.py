@@ -79,14 +79,37 @@ class Table:
         would become 1970 or 0. So times are read as Int64 and converted, and nulls are refused where a column has none
         (`insert_null_as_default` is what would otherwise turn them into 0 behind a SELECT).
         """
+        return f"{self._insertion} {_INPUT_SETTINGS} FORMAT JSONEachRow"
+
+    @property
+    def mend_statement(self) -> str:
+        """The same for the rows that are not in the table yet, all their columns compared.
+
+        `{least}` and `{greatest}` in it stand for those of the rows' `timestamp`s, microseconds.
+        """
         names = ", ".join(column.name for column in self.columns)
-        values = ", ".join(column.expression or column.name for column in self.columns)
+        within = " AND ".join(
+            f"timestamp {sign} fromUnixTimestamp64Micro({bound}, 'UTC')"
+            for sign, bound in ((">=", "{least}"), ("<=", "{greatest}"))
+        )
         return (
-            f"INSERT INTO {DATABASE}.{self.name} ({names}) SELECT {values} FROM input('{self.input_structure}') "
-            f"SETTINGS input_format_null_as_default=0, insert_null_as_default=0 FORMAT JSONEachRow"
+            f"{self._insertion} WHERE toString(tuple({self._values})) NOT IN "
+            f"(SELECT toString(tuple({names})) FROM {DATABASE}.{self.name} WHERE {within}) "
+            f"{_INPUT_SETTINGS} FORMAT JSONEachRow"
         )
 
+    @property
+    def _values(self) -> str:
+        return ", ".join(column.expression or column.name for column in self.columns)
 
+    @property
+    def _insertion(self) -> str:
+        names = ", ".join(column.name for column in self.columns)
+        source = f"input('{self.input_structure}')"
+        return f"INSERT INTO {DATABASE}.{self.name} ({names}) SELECT {self._values} FROM {source}"
+
+
+_INPUT_SETTINGS = "SETTINGS input_format_null_as_default=0, insert_null_as_default=0"
 _TIME_CODEC = "CODEC(Delta, ZSTD(1))"
 _PLAIN_CODEC = "CODEC(ZSTD(1))"
 

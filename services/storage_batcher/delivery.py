@@ -16,6 +16,7 @@ from services.storage_batcher.entry import Entry
 from services.storage_batcher.isolation import Isolation, suspicious, unfit
 from services.storage_batcher.ledger import Ledger
 from services.storage_batcher.letters import Letters
+from services.storage_batcher.mending import Mending
 from services.storage_batcher.patience import Patience
 
 
@@ -34,7 +35,7 @@ class Delivery:
     ) -> None:
         self._slice = target
         self._table = target.table
-        self._statement = target.table.insert_statement
+        self._mending = Mending(target.table)
         self._looks_wrong = suspicious(target.table)
         self._ledger = ledger
         self._letters = letters
@@ -71,7 +72,7 @@ class Delivery:
             return entry
         if entry.suspects is None:
             try:
-                await self._insert(rows, entry, entry.token)
+                await self._insert(rows, entry, entry.token, repeated=batch.repeats is not None)
             except BadRecord as error:
                 entry = await self._suspect(rows, entry, error)
             else:
@@ -91,13 +92,28 @@ class Delivery:
                 await self._refuse(row, reason)
         return [row for row, reason in zip(rows, reasons, strict=True) if reason is None]
 
-    async def _insert(self, rows: Sequence[Message], entry: Entry, token: str) -> None:
+    async def _insert(self, rows: Sequence[Message], entry: Entry, token: str, *, repeated: bool) -> None:
+        """Insert until it is known that every row is in: an answer is believed when nothing was tried before it."""
         body = b"\n".join([_stamped(row) for row in rows] if self._table.keeps_sequence else [row.body for row in rows])
+        statement = self._table.insert_statement
+        certain = await self._answered(statement, body, token, entry, len(rows)) and not repeated
+        while not certain:
+            statement, token = self._mending.next(body, entry.token)
+            certain = await self._answered(statement, body, token, entry, len(rows))
+        self._refused_run = 0
+        self.stored_rows += len(rows)
+        metrics.ROWS.labels(self._table.name).inc(len(rows))
+        metrics.BATCHES.labels(self._table.name).inc()
+        metrics.BYTES.labels(self._table.name).inc(len(body))
+
+    async def _answered(self, statement: str, body: bytes, token: str, entry: Entry, count: int) -> bool:
+        """Repeat one insert until it is answered; return whether the first attempt was."""
+        failures = 0
 
         async def attempt() -> None:
             begun = time.perf_counter()
             try:
-                await self._warehouse.insert(self._statement, body, token)
+                await self._warehouse.insert(statement, body, token)
             except Busy as error:
                 self.clickhouse_error = str(error)
                 metrics.CLICKHOUSE_UP.set(0)
@@ -107,15 +123,13 @@ class Delivery:
             metrics.INSERT_SECONDS.labels(self._table.name).observe(time.perf_counter() - begun)
 
         async def still_ours(_: Busy) -> None:
+            nonlocal failures
+            failures += 1
             # A paused process must not insert behind its successor's back, long after the token is forgotten.
             await self._patience.keep("renew", lambda: self._ledger.write(entry), table=self._table.name)
 
-        await self._patience.keep("insert", attempt, still_ours, table=self._table.name, rows=len(rows))
-        self._refused_run = 0
-        self.stored_rows += len(rows)
-        metrics.ROWS.labels(self._table.name).inc(len(rows))
-        metrics.BATCHES.labels(self._table.name).inc()
-        metrics.BYTES.labels(self._table.name).inc(len(body))
+        await self._patience.keep("insert", attempt, still_ours, table=self._table.name, rows=count)
+        return failures == 0
 
     async def _suspect(self, rows: Sequence[Message], entry: Entry, error: BadRecord) -> Entry:
         """Write down which rows will be tried alone, before any part of the batch is stored."""
@@ -132,7 +146,7 @@ class Delivery:
         search = Isolation(rows, frozenset(entry.suspects or ()))
         while (part := search.next()) is not None:
             try:
-                await self._insert(part.rows, entry, part.token(entry.token))
+                await self._insert(part.rows, entry, part.token(entry.token), repeated=repeated)
             except BadRecord as error:
                 row = search.refused()
                 if row is not None:
