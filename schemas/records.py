@@ -369,7 +369,8 @@ class Gap(Sequenced, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     gap_id: str
     kind: Token
     gap_type: Literal["sequence", "disconnect", "dropped", "unsynced", "ring", "missing", "downtime", "asked"]
-    status: Literal["open", "filling", "filled", "partly_filled", "unavailable"]
+    status: Literal["open", "filling", "filled", "partly_filled", "unavailable", "merged"]
+    """`merged`: it is part of another gap, which its evidence names; the log of gaps leaves it out."""
     evidence: str
     interval: Token | None = None
     priority: Literal["urgent", "recent", "historical"] | None = None

@@ -14,4 +14,6 @@ CREATE OR REPLACE VIEW tapeline.candles_1d AS
 SELECT * FROM tapeline.candles WHERE interval = '1d';
 
 CREATE OR REPLACE VIEW tapeline.gap_detection_log AS
-SELECT * FROM tapeline.gap_events ORDER BY received_at DESC, attempts DESC LIMIT 1 BY exchange, market, symbol, kind, gap_id;
+SELECT * FROM (
+    SELECT * FROM tapeline.gap_events ORDER BY received_at DESC, attempts DESC LIMIT 1 BY exchange, market, symbol, kind, gap_id
+) WHERE status != 'merged';

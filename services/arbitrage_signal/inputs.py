@@ -69,7 +69,7 @@ class GapInput(msgspec.Struct, gc=False):
     """Something is missing."""
 
     kind: str
-    status: Literal["open", "filling", "filled", "partly_filled", "unavailable"]
+    status: Literal["open", "filling", "filled", "partly_filled", "unavailable", "merged"]
     interval: str | None = None
 
 

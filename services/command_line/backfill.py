@@ -23,7 +23,7 @@ from services.shared.runtime.settings import Settings
 
 ANSWER_S = 60.0
 LOOK_S = 0.5
-FINAL = ("filled", "partly_filled", "unavailable")
+FINAL = ("filled", "partly_filled", "unavailable", "merged")
 EXIT_LOST = 4
 
 
@@ -49,12 +49,13 @@ async def ask(settings: Settings, request: BackfillRequest, log: structlog.stdli
 
 
 def states(data_dir: Path, names: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Return how gaps stand, those that are in their table already."""
+    """Return how gaps stand, those that are in their table already; also such as have become part of another."""
     listed = ", ".join(f"'{name}'" for name in names)
     rows = query(
         data_dir,
-        "SELECT gap_id, symbol, kind, interval, status, records_filled, evidence FROM tapeline.gap_detection_log "
-        f"WHERE gap_id IN ({listed}) SETTINGS output_format_json_quote_64bit_integers = 0",
+        "SELECT gap_id, symbol, kind, interval, status, records_filled, evidence FROM tapeline.gap_events "
+        f"WHERE gap_id IN ({listed}) ORDER BY received_at DESC, attempts DESC LIMIT 1 BY gap_id "
+        "SETTINGS output_format_json_quote_64bit_integers = 0",
         "JSONEachRow",
     )
     return [orjson.loads(row) for row in rows.splitlines()]
@@ -75,7 +76,7 @@ async def follow(data_dir: Path, answer: BackfillAnswer, console: Console) -> in
             if len(ended) == len(answer.gaps):
                 break
             await asyncio.sleep(LOOK_S)
-    lost = [gap for gap in ended if gap["status"] != "filled"]
+    lost = [gap for gap in ended if gap["status"] not in ("filled", "merged")]
     console.print(f"{sum(gap['records_filled'] for gap in ended):,} rows brought, {len(ended)} gaps closed.")
     for gap in lost:
         console.print(f"{gap['symbol']} {gap['kind']} {gap['interval'] or ''}: {gap['status']}: {gap['evidence']}")

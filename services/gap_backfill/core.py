@@ -5,13 +5,14 @@ answered; it says which series to look up, which page to ask for next, and which
 
 A gap begins `open`. It is `filling` once it is asked for, and ends as `filled` (every missing row is in its table, or
 nothing was missing after all), `partly_filled` or `unavailable` (given up, in part or as a whole). When an answer
-cannot be had it stays as it is and is asked for again, later and later.
+cannot be had it stays as it is and is asked for again, later and later. One that turns out to be part of another is
+`merged`: what came of it is that one's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import msgspec
@@ -19,6 +20,8 @@ import msgspec
 from schemas.records import Gap
 from schemas.spans import Spans
 from services.gap_backfill.filling import Filling, Page, Work
+from services.gap_backfill.merging import Scanned, of_a_scan
+from services.gap_backfill.patience import Patience
 from services.gap_backfill.series import (
     UNTOLD_US,
     Ages,
@@ -32,30 +35,14 @@ from services.gap_backfill.series import (
     series_of,
 )
 from services.gap_backfill.wording import cause, shortened
-from services.shared.exchanges.history import SECOND_US, History
+from services.shared.exchanges.history import History
 
-Status = Literal["open", "filling", "filled", "partly_filled", "unavailable"]
-FINAL: frozenset[Status] = frozenset(("filled", "partly_filled", "unavailable"))
+Status = Literal["open", "filling", "filled", "partly_filled", "unavailable", "merged"]
+FINAL: frozenset[Status] = frozenset(("filled", "partly_filled", "unavailable", "merged"))
+_COMPLETE: frozenset[Status] = frozenset(("filled", "merged"))
+"""Nothing of such a gap is missing any more, or another says whether."""
 
 Histories = Callable[[str, str, str, str | None], History | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long and how often something is tried again. Times are microseconds."""
-
-    first_us: int = SECOND_US
-    most_us: int = 600 * SECOND_US
-    absent_tries: int = 3
-    """Answers in a row that lack a row before it is taken not to be served."""
-    bad_tries: int = 6
-    """Answers in a row that are none before a gap is given up. Refusals for load are not counted: they pass."""
-    look_us: int = SECOND_US // 2
-    """Between two looks whether what was published is in its table; it grows to twenty times that."""
-
-    def pause_us(self, failures: int) -> int:
-        """Return the pause after so many failures in a row, 1 and more."""
-        return int(min(self.most_us, self.first_us * 2 ** min(failures - 1, 32)))
 
 
 class BackfillCore:
@@ -71,6 +58,7 @@ class BackfillCore:
         self._ages = ages or Ages()
         self._patience = patience or Patience()
         self._events: list[Gap] = []
+        self._scanned = Scanned()
 
     # -- what is known of gaps ---------------------------------------------------------------------------------------
 
@@ -90,6 +78,8 @@ class BackfillCore:
             self.states[name] = gap
             if gap.status not in FINAL:
                 self._open(gap, now)
+            elif gap.status == "filled" and of_a_scan(gap):
+                self._scanned.put(gap, self._places(gap, now))
             if name in theirs:
                 self.take(theirs[name], now)
 
@@ -114,6 +104,8 @@ class BackfillCore:
 
     def _learn(self, known: Gap, told: Gap, now: int) -> None:
         """Put the bounds that the finder tells into our own state of the gap."""
+        if known.status == "merged":
+            return
         if told.status == "filled":
             if known.status != "filled":
                 self._tell(told, "filled", now)
@@ -157,9 +149,33 @@ class BackfillCore:
         if gap.priority is None:
             work.gap = msgspec.structs.replace(gap, priority=self._ages.priority(age_us(gap, now)))
         if not verdict.places:
-            self._tell(gap, "filled", now, evidence=f"{gap.evidence}; nothing was due between its bounds")
+            self._tell(work.gap, "filled", now, evidence=f"{gap.evidence}; nothing was due between its bounds")
         elif verdict.places != work.wanted or work.fenced:
             work.wanted, work.ripe_at, work.looked, work.fenced = verdict.places, verdict.ripe_at, False, False
+        if of_a_scan(gap):
+            self._scanned.put(gap, verdict.places)
+        else:
+            self._merge(work, verdict.places, now)
+
+    def _merge(self, work: Work, places: Spans, now: int) -> None:
+        """Make one of a gap that was told and of what scans found of it: whichever holds the other stays."""
+        around = self._scanned.around(work.gap, places)
+        if around is not None and self.states[around].status not in FINAL:
+            self._tell(work.gap, "merged", now, evidence=f"{cause(work.gap)}; part of {around}")
+            return
+        for name in self._scanned.within(work.gap, places):
+            part = self.states[name]
+            filling = self.fillings[series_of(part)]
+            own = filling.works.get(name)
+            work.brought += part.records_filled if own is None else own.brought
+            work.attempts += part.attempts if own is None else own.attempts
+            self._scanned.forget(part)
+            self._tell(part, "merged", now, evidence=f"{cause(part)}; part of {work.gap.gap_id}")
+
+    def _places(self, gap: Gap, now: int) -> Spans:
+        series = series_of(gap)
+        verdict = judge(gap, self._histories(*series[:2], series.kind, series.interval), now)
+        return verdict.places if isinstance(verdict, Wanted) else Spans()
 
     def found(self, gap: Gap, now: int) -> None:
         """Take a gap that we found ourselves: it is told, and goes the way of all others."""
@@ -170,11 +186,8 @@ class BackfillCore:
         """Return the places that need not be found again, by series: those being filled, those given up for good."""
         places: dict[Series, list[tuple[int, int]]] = {}
         for gap in self.states.values():
-            if gap.status != "filled":
-                series = series_of(gap)
-                verdict = judge(gap, self._histories(*series[:2], series.kind, series.interval), 0)
-                if isinstance(verdict, Wanted):
-                    places.setdefault(series, []).extend(verdict.places)
+            if gap.status not in _COMPLETE:
+                places.setdefault(series_of(gap), []).extend(self._places(gap, 0))
         return {series: Spans(pairs) for series, pairs in places.items()}
 
     def _close(self, gap: Gap) -> None:
@@ -224,7 +237,7 @@ class BackfillCore:
     # -- tables ------------------------------------------------------------------------------------------------------
 
     def lookups(self, now: int) -> list[Filling]:
-        """Return the series about which the tables are to be asked now."""
+        """Return the series about which the tables are to be asked now, the most urgent first."""
         due = []
         for filling in self.fillings.values():
             fresh = any(
@@ -232,7 +245,7 @@ class BackfillCore:
             )
             if fresh or (filling.look_at is not None and filling.look_at <= now):
                 due.append(filling)
-        return due
+        return sorted(due, key=lambda filling: min(work.order for work in filling.works.values()))
 
     def resume(self, filling: Filling, published: Spans, sequence: int) -> None:
         """Say what was published for a series and is on its way still: it is not asked for again.

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field, field_validator
 
-from services.gap_backfill.core import Patience
+from services.gap_backfill.patience import Patience
 from services.gap_backfill.series import HOUR_US, SECOND_US, Ages
 from services.shared.exchanges.registry import MARKETS
 from services.shared.runtime.settings import Names, Settings

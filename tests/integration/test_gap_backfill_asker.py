@@ -17,7 +17,8 @@ from schemas.frames import unpack
 from schemas.records import Gap, Instrument
 from schemas.spans import Spans
 from services.gap_backfill.asker import Asker, Origin
-from services.gap_backfill.core import BackfillCore, Patience
+from services.gap_backfill.core import BackfillCore
+from services.gap_backfill.patience import Patience
 from services.gap_backfill.settings import GapBackfillSettings
 from services.gap_backfill.stock import Listings
 from services.shared.exchanges.declaration import Listing

@@ -10,8 +10,9 @@ import pytest
 
 from schemas.records import Gap
 from schemas.spans import Spans
-from services.gap_backfill.core import BackfillCore, Patience
+from services.gap_backfill.core import BackfillCore
 from services.gap_backfill.filling import Filling, Page
+from services.gap_backfill.patience import Patience
 from services.gap_backfill.series import DAY_US, HOUR_US, SECOND_US, Ages, Series
 from services.shared.exchanges.history import MINUTE_US
 from services.shared.exchanges.known_history import history_of
