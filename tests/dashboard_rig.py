@@ -6,10 +6,7 @@ Faults befall one market alone, so that every other one's rows are the ledger's 
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,14 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tests import grafana
 from tests.ledger import TABLE_OF, sent
 from tests.pipeline import Pipeline, run_pipeline, until
+from tests.prometheus import PROMETHEUS, run_prometheus
 
-RULES = Path(__file__).parents[1] / "deploy" / "prometheus"
-PROMETHEUS = shutil.which("prometheus")
 EXCHANGES = "binance,okx,deribit"
 FAULTY = {"exchange": "binance", "market": "spot"}
 DROPPED_FROM = "BTC-USDT"
@@ -54,6 +48,10 @@ class Seen:
     @property
     def data(self) -> Path:
         return self.pipeline.data_dir
+
+    def through_now(self) -> Seen:
+        """The same, of a range that ends now."""
+        return replace(self, view=replace(self.view, end=int(time.time())))
 
     def rows(self, dashboard: str, panel: str, **variables: str) -> list[dict[str, Any]]:
         """The answer to a panel's statement; decimals are texts."""
@@ -154,56 +152,3 @@ def view(pipeline: Pipeline, begin: int, end: int) -> grafana.View:
 def ledger(data: Path) -> dict[tuple[str, str, str], list[dict[str, Any]]]:
     """What was sent, by exchange, market and kind."""
     return {key: [dict(event) for event in counter.elements()] for key, counter in sent(data).items()}
-
-
-@contextmanager
-def run_prometheus(folder: Path, health: dict[str, str]) -> Iterator[grafana.Prometheus]:
-    """Run Prometheus with our rules over the services at `health` (service -> URL)."""
-    folder.mkdir(parents=True, exist_ok=True)
-    configuration = yaml.safe_load((RULES / "prometheus.yml").read_text())
-    configuration["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
-    configuration["rule_files"] = [str(RULES / "rules.yml")]
-    del configuration["alerting"]
-    (job,) = configuration["scrape_configs"]
-    known = [target["labels"] for target in job["static_configs"]]
-    job["static_configs"] = [
-        {"targets": [health[labels["service"]].removeprefix("http://")], "labels": labels}
-        for labels in known
-        if labels["service"] in health
-    ]
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
-    with (folder / "prometheus.log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                str(PROMETHEUS),
-                f"--config.file={folder / 'prometheus.yml'}",
-                f"--storage.tsdb.path={folder / 'tsdb'}",
-                "--web.listen-address=127.0.0.1:0",
-                "--log.format=json",
-            ],
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        yield grafana.Prometheus(f"http://{_address(process, folder / 'prometheus.log')}")
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def _address(process: subprocess.Popen[bytes], log: Path) -> str:
-    """Where Prometheus listens, once it answers there."""
-
-    def found() -> str | None:
-        assert process.poll() is None, log.read_text()[-3000:]
-        for line in log.read_text().splitlines():
-            said = json.loads(line)
-            if said.get("msg") == "Listening on":
-                try:
-                    with urllib.request.urlopen(f"http://{said['address']}/-/ready", timeout=5):
-                        return str(said["address"])
-                except urllib.error.URLError:
-                    return None
-        return None
-
-    return str(until(found, "prometheus is ready"))
