@@ -15,7 +15,9 @@ app = typer.Typer(name="bench", help="What this machine can do, measured.", no_a
 
 @app.command()
 def pipeline(
-    events_per_s: Annotated[float, typer.Option(help="Exchange frames a second that are sent.", min=1)] = 10_000,
+    events_per_s: Annotated[
+        float, typer.Option("--rate", "--events-per-s", help="Exchange frames a second that are sent.", min=1)
+    ] = 10_000,
     seconds: Annotated[float, typer.Option(help="Length of the measurement.", min=3)] = 60,
     symbols: Annotated[int, typer.Option(help="Instruments that share the events.", min=1)] = 100,
     normalisers: Annotated[int, typer.Option(help="Normalisers that share the partitions.", min=1)] = 1,
@@ -23,6 +25,13 @@ def pipeline(
     ledger: Annotated[
         bool, typer.Option(help="Compare the tables with what was sent; without it nothing is proven.")
     ] = True,
+    rehearsed: Annotated[
+        bool | None,
+        typer.Option(
+            help="The simulator prepares the run, then only sends it; else it makes it up on the way. "
+            "Default: up to 110 symbols.",
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     data: Annotated[
         Path | None, typer.Option(help="Keep the run's data here (default: a temporary folder).", metavar="DIR")
@@ -37,7 +46,9 @@ def pipeline(
     from services.command_line import bench_pipeline
     from services.command_line.settings import PipelineSettings
 
-    plan = bench_pipeline.Plan(events_per_s, seconds, symbols, normalisers, batchers, ledger)
+    if rehearsed is None:
+        rehearsed = symbols <= bench_pipeline.MOST_REHEARSED
+    plan = bench_pipeline.Plan(events_per_s, seconds, symbols, normalisers, batchers, ledger, rehearsed)
     settings = PipelineSettings.load()
     log = logs.configure(settings.model_copy(update={"log_level": "warning"}), "bench")
     raise typer.Exit(uvloop.run(bench_pipeline.run(plan, settings, log, data, as_json=json)))

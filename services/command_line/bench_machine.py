@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 
 from schemas import subjects, tables
+from schemas.errors import Broken
 from services.command_line.machine import Machine
 from services.command_line.processes import Ports
 from services.command_line.settings import PipelineSettings
@@ -65,6 +66,13 @@ class BenchMachine(Machine):
             if "position" in found:
                 found["position"] = min(found["position"], answer["position"])
         return found
+
+    async def order(self, what: str) -> None:
+        """Order something of the simulator. Raises Broken when it refuses."""
+        assert self.http is not None
+        async with self.http.post(f"{self.simulator_url}/simulator/{what}") as answer:
+            if answer.status >= 300:
+                raise Broken(f"the simulator refuses to {what}: {(await answer.read()).decode(errors='replace')}")
 
     async def end_service(self, service: str) -> bool:
         """End a service, every process of it."""

@@ -17,7 +17,7 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
-from schemas import streams, tables
+from schemas import streams, subjects, tables
 from schemas.errors import Broken, Busy
 from services.command_line import pipeline
 from services.command_line.bench_ledger import Compared, compare
@@ -35,6 +35,9 @@ MOST_AGE_MS = 2_000.0
 SETTLE_S = 5.0
 """Between the last subscription and the measurement."""
 
+PREPARE_S = 3_600.0
+"""Within which the simulator must have prepared the run."""
+
 DRAIN_S = 120.0
 """Within which all that was sent must be stored."""
 
@@ -42,9 +45,17 @@ START_S = 900.0
 LOOK_S = 0.2
 
 SIMULATOR, BENCH = "exchange-simulator", "bench"
+_SNAPSHOT = "depth_snapshot"
 CHANNELS = "trades,depth,quotes,candles_1m"
 _LEAD_S = 10.0
 _LEAD_PER_SYMBOL_S = 0.5
+_TAIL_S = 5.0
+_LEAST_SHARE = 0.97
+"""Of the rate asked for: a run that was slower has not sustained it."""
+
+MOST_REHEARSED = 110
+"""Symbols for whose books a minute of Binance's request weight is enough: a prepared run stands until all are read."""
+
 _MOST_RISE_MS = 200.0
 """By how much more than the seconds before the newest row may have aged at the end, and still count as not rising."""
 
@@ -59,13 +70,15 @@ class Plan:
     normalisers: int = 1
     batchers: int = 1
     ledger: bool = True
+    rehearsed: bool = True
+    """Whether the simulator prepares the run before it is sent, instead of making it up on the way."""
 
     def environment(self) -> dict[str, dict[str, str]]:
         """Return what the simulator and the collector are told: the mix of a recorded futures session and no more.
 
-        The simulator's run must cover its own start and every subscription.
+        A run that is made up on the way must cover every subscription.
         """
-        lead_s = _LEAD_S + _LEAD_PER_SYMBOL_S * self.symbols
+        lead_s = _LEAD_S + _TAIL_S if self.rehearsed else _LEAD_S + _LEAD_PER_SYMBOL_S * self.symbols
         return {
             SIMULATOR: {
                 # Two thirds of an exchange's events are its perpetuals'.
@@ -73,8 +86,16 @@ class Plan:
                 "TAPELINE_EXCHANGE_SIMULATOR_DURATION_S": str(lead_s + self.seconds),
                 "TAPELINE_EXCHANGE_SIMULATOR_MARKETS": "perp",
                 "TAPELINE_EXCHANGE_SIMULATOR_LEDGER": str(self.ledger).lower(),
+                "TAPELINE_EXCHANGE_SIMULATOR_REHEARSED": str(self.rehearsed).lower(),
             },
-            "collector": {"TAPELINE_COLLECTOR_CHANNELS": CHANNELS, "TAPELINE_COLLECTOR_POLLS": "false"},
+            "collector": {
+                "TAPELINE_COLLECTOR_CHANNELS": CHANNELS,
+                "TAPELINE_COLLECTOR_POLLS": "false",
+                # While a run is prepared its markets are silent, and their clocks stand.
+                "TAPELINE_COLLECTOR_SILENCE_REPORT_S": str(PREPARE_S),
+                "TAPELINE_COLLECTOR_SILENCE_TIMEOUT_S": str(2 * PREPARE_S),
+                "TAPELINE_COLLECTOR_CLOCK_EVERY_S": "0",
+            },
         }
 
 
@@ -82,6 +103,7 @@ class Plan:
 class Measured:
     """What was found between two moments."""
 
+    wanted_per_s: float
     seconds: float
     events: int
     before: dict[str, Used]
@@ -93,11 +115,12 @@ class Measured:
 
     @property
     def sustained(self) -> bool:
-        """Whether the newest row stayed young enough and did not age over the second half."""
+        """Whether all was sent in its time, and the newest row stayed young enough and did not age at the end."""
         ages = self.ages_ms
         third = max(1, len(ages) // 3)
         rise = fmean(ages[-third:]) - fmean(ages[third : 2 * third] or ages)
-        return max(ages) < MOST_AGE_MS and rise < _MOST_RISE_MS
+        kept_pace = self.events / self.seconds >= _LEAST_SHARE * self.wanted_per_s
+        return kept_pace and max(ages) < MOST_AGE_MS and rise < _MOST_RISE_MS
 
     def cpu_us(self, name: str) -> float:
         """Return a process's processor time per event, microseconds."""
@@ -169,6 +192,8 @@ async def run(
 
 
 async def _through(machine: BenchMachine, plan: Plan, folder: Path) -> tuple[Measured, dict[str, Compared]]:
+    if plan.rehearsed:
+        await _rehearse(machine, plan.symbols)
     async with asyncio.timeout(START_S):
         await _until(lambda: _in_step(machine, plan.symbols))
     measured = await _measure(machine, plan)
@@ -193,6 +218,16 @@ async def _or_failed(machine: BenchMachine, work: Coroutine[Any, Any, T]) -> T:
         raise Broken(f"books not in step within {START_S:g} s, or not stored within {DRAIN_S:g} s of the end") from None
 
 
+async def _rehearse(machine: BenchMachine, symbols: int) -> None:
+    """Have the run prepared as soon as all that comes before it has come, and then sent."""
+    async with asyncio.timeout(START_S):
+        await _until(lambda: _asked_for(machine, symbols))
+    await machine.order("prepare")
+    async with asyncio.timeout(PREPARE_S):
+        await _until(lambda: _prepared(machine))
+    await machine.order("start")
+
+
 async def _measure(machine: BenchMachine, plan: Plan) -> Measured:
     await asyncio.sleep(SETTLE_S)
     busiest = await _symbols(machine)
@@ -215,6 +250,7 @@ async def _measure(machine: BenchMachine, plan: Plan) -> Measured:
         raise Broken(f"{events} frames were received while measuring, and processes came or went: see the log above")
     by_row, by_subject = rows.latencies(), heard.latencies()
     return Measured(
+        plan.events_per_s,
         seconds,
         events,
         before,
@@ -272,6 +308,20 @@ async def _in_step(machine: BenchMachine, symbols: int) -> bool:
     partitions = (await machine.status("normaliser")).get("partitions", {})
     books = sum(part["counts"]["books_in_step"] for part in partitions.values())
     return bool(lines) and all(line["state"] == "subscribed" for line in lines) and books >= symbols
+
+
+async def _asked_for(machine: BenchMachine, symbols: int) -> bool:
+    """Whether every stream is subscribed, and the snapshot of every book is on RAW."""
+    lines = (await machine.status("collector")).get("connections") or []
+    if not lines or any(line["state"] != "subscribed" for line in lines):
+        return False
+    assert machine.bus is not None
+    told = await machine.bus.subject_counts(streams.RAW, subjects.RAW_ALL)
+    return sum(subjects.parse_raw(subject).channel == _SNAPSHOT for subject in told) >= symbols
+
+
+async def _prepared(machine: BenchMachine) -> bool:
+    return bool((await machine.get(f"{machine.simulator_url}/simulator/status"))["prepared"])
 
 
 async def _symbols(machine: BenchMachine) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from services.exchange_simulator import generator, replay
 from services.exchange_simulator.fault_schedule import Schedule, kinds_of
+from services.exchange_simulator.generator.rehearsed import Rehearsal
 from services.exchange_simulator.server import Server
 from services.exchange_simulator.settings import SimulatorSettings
 from services.exchange_simulator.tls import Secure
@@ -25,7 +26,9 @@ def ca_file(data_dir: Path) -> Path:
     return data_dir / "simulator" / "ca.pem"
 
 
-def _venues(settings: SimulatorSettings, context: Context) -> Sequence[Venue]:
+def _venues(settings: SimulatorSettings, context: Context, rehearsal: Rehearsal | None) -> Sequence[Venue]:
+    if rehearsal is not None:
+        return rehearsal.venues
     if settings.replay is None:
         return generator.build(settings)
     venues, left_out = replay.build(settings.replay, settings.exchanges, settings.pace, settings.patience_s)
@@ -49,10 +52,12 @@ def _schedules(settings: SimulatorSettings, venues: Sequence[Venue]) -> dict[str
 
 async def serve(settings: SimulatorSettings, context: Context) -> None:
     """Serve the venues until stopped; the bound port stands in the port file meanwhile."""
-    venues = _venues(settings, context)
+    rehearsal = Rehearsal.of(settings) if settings.rehearsed else None
+    venues = _venues(settings, context, rehearsal)
     times = (settings.ping_every_s, settings.pong_within_s)
     secure = Secure(settings.host) if settings.tls else None
-    async with Server(venues, settings.host, settings.port, *times, _schedules(settings, venues), secure) as server:
+    schedules = _schedules(settings, venues)
+    async with Server(venues, settings.host, settings.port, *times, schedules, secure, rehearsal) as server:
         file = port_file(settings.data_dir)
         file.parent.mkdir(parents=True, exist_ok=True)
         if secure is not None:

@@ -1,7 +1,8 @@
 """Serves venues on one loopback port: WebSocket and REST under `/<exchange>/<market>`, and the simulator's own paths.
 
 With `secure`, each market is also served by TLS on a port of its own, on the exchange's own paths (see tls.py).
-`GET /simulator/status` tells what is served and how far it is; `POST /simulator/fault` orders a fault (see faults.py).
+`GET /simulator/status` tells what is served and how far it is; `POST /simulator/fault` orders a fault (see faults.py),
+`/simulator/prepare` and `/simulator/start` a run that is prepared before it is sent (see generator/rehearsed.py).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from services.exchange_simulator import fault_orders
 from services.exchange_simulator.connection import Connection, now_us
 from services.exchange_simulator.fault_schedule import Schedule
 from services.exchange_simulator.faults import FaultySession
+from services.exchange_simulator.generator.rehearsed import Rehearsal
 from services.exchange_simulator.served import Served
 from services.exchange_simulator.tls import Secure, application
 from services.exchange_simulator.venue import Answer, Closing, KeepAlive, Refused, Venue
@@ -42,6 +44,7 @@ class Server:
         pong_within_s: float | None = None,
         schedules: Mapping[str, Schedule] | None = None,
         secure: Secure | None = None,
+        rehearsal: Rehearsal | None = None,
     ) -> None:
         """Serve `venues` on `host`, port 0 being any free one; the two times replace the exchanges' own keep-alive.
 
@@ -66,12 +69,16 @@ class Server:
             [
                 web.get("/simulator/status", self._status),
                 web.post("/simulator/fault", self._fault),
+                web.post("/simulator/prepare", self._prepare),
+                web.post("/simulator/start", self._start),
                 web.get("/{exchange}/{market}/{path:.*}", self._serve),
             ]
         )
         self._runner = _runner(app)
         self._secure = secure
         self._secure_runners: list[web.AppRunner] = []
+        self._rehearsal = rehearsal
+        self._preparing: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         """Listen. Raises Broken when the port cannot be opened."""
@@ -94,9 +101,10 @@ class Server:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close every connection (1001, going away) and the port."""
-        for task in self._befalling:
+        tasks = [*self._befalling, *([self._preparing] if self._preparing else [])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._befalling, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         open_ones = [connection for market in self._markets.values() for connection in market.connections()]
         for connection in open_ones:
             connection.cut(Closing(1001, "the simulator stops"))
@@ -122,6 +130,7 @@ class Server:
             "delivered": sum(market["delivered"] for market in markets),
             "missed": sum(market["missed"] for market in markets),
             "finished": all(market["finished"] for market in markets),
+            "prepared": self._rehearsal is not None and self._rehearsal.prepared,
         }
 
     async def _status(self, _: web.Request) -> web.Response:
@@ -143,6 +152,21 @@ class Server:
         for market in hit:
             market.order(fault)
         return _json(200, {"markets": [f"{market.venue.exchange}/{market.venue.market}" for market in hit]})
+
+    async def _prepare(self, _: web.Request) -> web.Response:
+        if self._rehearsal is None:
+            return _json(400, {"error": "this run is not rehearsed: see the setting of that name"})
+        if self._preparing is None:
+            self._preparing = asyncio.ensure_future(self._rehearsal.prepare())
+        return _json(202, {"prepared": self._rehearsal.prepared})
+
+    async def _start(self, _: web.Request) -> web.Response:
+        if self._rehearsal is None or not self._rehearsal.prepared:
+            return _json(409, {"error": "nothing is prepared: POST /simulator/prepare, then ask the status"})
+        self._rehearsal.start(now_us())
+        for market in self._markets.values():
+            market.wake()
+        return _json(200, {"frames": self._rehearsal.frames})
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         market = self._markets.get((request.match_info["exchange"], request.match_info["market"]))

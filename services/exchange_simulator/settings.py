@@ -52,6 +52,10 @@ class SimulatorSettings(Settings):
     block_s: Literal[1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30, 60] | None = Field(
         None, description="Seconds after which a generated market draws its price anew; default: 10 or 60, by activity."
     )
+    rehearsed: bool = Field(
+        False,
+        description="Prepare the whole run before any of it is sent: POST /simulator/prepare, then /simulator/start.",
+    )
     mispricings: Names = Field(
         (), description="Windows of a price that is off, ASSET:exchange.market:percent:start:length in seconds."
     )
