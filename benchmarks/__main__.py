@@ -1,7 +1,7 @@
 """`make bench`: run every benchmark, print its table, and keep each in benchmarks/results/ with date and machine.
 
 `python -m benchmarks storage` runs one of those by name and keeps it too; arguments behind the name (`--help` lists
-them) make it shorter or longer, and then its table is printed only. `symbols`, `growth`, `faults` and `fuzz`
+them) make it shorter or longer, and then its table is printed only. `symbols`, `growth`, `alerts`, `faults` and `fuzz`
 take long and are run by name only.
 """
 
@@ -13,7 +13,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import arbitrage, faults, fuzz, normaliser, pipeline, storage, symbols
+from benchmarks import alerts, arbitrage, faults, fuzz, normaliser, pipeline, storage, symbols
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -21,6 +21,7 @@ KEPT = {"pipeline": pipeline.run, "normaliser": normaliser.run, "arbitrage": arb
 """What `make bench` runs, by name."""
 
 WITH_ARGUMENTS = {
+    "alerts": alerts.main,
     "faults": faults.main,
     "fuzz": fuzz.main,
     "growth": pipeline.growth,
