@@ -20,7 +20,7 @@ from services.exchange_simulator.server import Server
 from services.exchange_simulator.settings import SimulatorSettings
 
 START_US = 1_760_000_000_000_000
-STREAMS = "btcusdt@depth/btcusdt@bookTicker"
+STREAMS = "btcusdt@depth@100ms/btcusdt@bookTicker"
 
 
 def settings(folder: Path, **more: Any) -> SimulatorSettings:
