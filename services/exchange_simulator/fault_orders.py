@@ -60,7 +60,7 @@ class Truncate(OnFrames, tag="truncate"):
 
 
 class Unchain(OnFrames, tag="unchain"):
-    """Change, in book changes of generated markets, the number that chains them to the one before."""
+    """Change, in book changes of generated markets, the number that chains them: one before seems to be missing."""
 
 
 class Insert(Fault, tag="insert"):

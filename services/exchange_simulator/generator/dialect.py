@@ -160,6 +160,7 @@ class Dialect:
     voice: Callable[[Mapping[str, Feed]], Voice]
     chain: re.Pattern[bytes] | None = None
     """Finds in the frame of a book change the numbers by which it follows the one before. Its groups bear the names of
-    the ledger's columns that tell them; a number that two columns tell is a group within a group."""
+    the ledger's columns that tell them; a number that two columns tell is a group within a group. `last_sequence` is
+    among them only where a change has no other number."""
     prices: Callable[[Listing, Prices], Prices] = as_the_asset
     """What an instrument's price hangs on, given its asset's."""

@@ -42,8 +42,8 @@ _PERP_TOPICS = {
     "ticker": "full_ticker",
     "funding.rate": "funding",
 }
-_VERSIONS = re.compile(rb"\x22[\x01-\x12](?P<first_sequence>\d+)\x2a[\x01-\x12](?P<last_sequence>\d+)\x30")
-"""Fields 4 and 5 of book changes, `fromVersion` and `toVersion`, each with its length; the tag of field 6 follows."""
+_VERSIONS = re.compile(rb"\x22[\x01-\x12](?P<first_sequence>\d+)\x2a[\x01-\x12]\d+\x30")
+"""Field 4 of book changes, `fromVersion`, with its length; `toVersion` and the tag of field 6 follow."""
 _CANDLES = frozenset(f"candle_{interval}" for interval in INTERVALS_US)
 
 

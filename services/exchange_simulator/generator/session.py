@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from services.exchange_simulator.faults import About
 from services.exchange_simulator.generator.clock import Clock
-from services.exchange_simulator.generator.dialect import Talk, Voice
+from services.exchange_simulator.generator.dialect import Row, Talk, Voice
 from services.exchange_simulator.generator.events import Bundle, Event, Message
 from services.exchange_simulator.generator.ledger import Ledger, Written
 from services.exchange_simulator.venue import Closing
 
 MOST_WAITING = 500_000
 """Messages that may wait for a client that does not read; then the exchange gives it up."""
+_BACK = -2
+"""What is added to a book change's only number, to unchain it. By one less it would be the change before once more."""
 
 
 class Host(Protocol):
@@ -131,26 +133,31 @@ class GeneratedSession:
             row["fault"] = fault
 
     def unchained(self, place: int, frame: bytes, by: int) -> bytes | None:
-        """Return a book change whose numbers that chain it are raised by so much; None for any other frame.
+        """Return a book change that does not follow the one before; None for a frame that cannot be made one.
 
-        Its ledger row says what was sent, as well.
+        Where a change tells its end apart from its beginning, that is moved by up to `by`, and stays in front of the
+        end: what it seems to leave out is known exactly. Where it has one number only, that falls by two, behind the
+        change before: the next one lacks this one then. Its ledger row says what was sent, as well.
         """
         chain = self._venue.chain
         if chain is None or self.about(place).kind != "book_change":
             return None
         found = chain.search(frame)
-        if found is None:
+        row = self._last[place][1][0][1]
+        moved = _BACK if "last_sequence" in chain.groupindex else min(by, _room(row, chain.groupindex))
+        if found is None or not moved:
             return None
         parts, end = [], 0
         for group in range(1, chain.groups + 1):
             if found.start(group) < end:
                 continue  # the number of the group before, which is another column as well
-            parts += [frame[end : found.start(group)], b"%d" % (int(found[group]) + by)]
+            parts += [frame[end : found.start(group)], b"%d" % (int(found[group]) + moved)]
             end = found.end(group)
-        for _, row in self._last[place][1]:
-            for column in chain.groupindex:
-                row[column] += by
-        return type(frame)(b"".join([*parts, frame[end:]]))
+        if len(spoiled := b"".join([*parts, frame[end:]])) != len(frame):
+            return None  # a number with one digit more would make the lengths in a binary frame lies
+        for column in chain.groupindex:
+            row[column] += moved
+        return type(frame)(spoiled)
 
     def behind(self) -> bool:
         """Whether anything is still to be handed out, however late."""
@@ -172,3 +179,10 @@ class GeneratedSession:
         """Leave: nothing more is handed to this connection."""
         self._waiting.clear()
         self._venue.forget(self, self._talk.streams(), now_us)
+
+
+def _room(row: Row, columns: Collection[str]) -> int:
+    """Return by how much the number that chains a change may be raised and still lie in front of the change."""
+    if "first_sequence" in columns:
+        return int(row["last_sequence"] - row["first_sequence"])
+    return int(row["first_sequence"] - 1 - row["previous_sequence"])
