@@ -34,6 +34,8 @@ def judge_answer(page: Page, frame: RawFrame, listing: Listing) -> Found:
         if (row.exchange, row.market, row.symbol) != page.series[:3]:
             raise BadFrame(f"an answer about {row.symbol} to a question about {page.series.symbol}")
         place = history.key(row) // step
+        if not history.windowed and not first <= place <= page.last:
+            continue
         if place < first:
             raise BadFrame(f"the answer begins at {place * step}, before {first * step}, where it was to begin")
         places.append(place)

@@ -1,6 +1,8 @@
 """Gate.io's past by REST: candles, the settled funding and the long/short ratios of perpetuals.
 
-Trades are served by whole seconds and pages, without the span of ids that a live trade merges: they are not refilled.
+Trades are not refilled. They are served by whole seconds, newest first, a thousand at a time behind an offset that
+moves while trades come; from an id on only by a parameter that the exchange has withdrawn; and spot's rows do not tell
+which ids a live trade merges. Their gaps stay on record, exact to the id.
 Source: Gate.io's v4 documentation of 2026-09. Times are seconds; `from` and `to` exclude `limit`.
 """
 

@@ -67,6 +67,8 @@ class History:
     reach_us: int | None = None
     spans: bool = False
     """Of a history by number: a row merges `trade_count` numbers, of which its own is the last."""
+    windowed: bool = True
+    """If not, an answer has the newest rows whatever is asked for: those outside of the page are left out."""
 
     def key(self, record: Record) -> int:
         """Return what a row is known by: its number, or its time in microseconds."""

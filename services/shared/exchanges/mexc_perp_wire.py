@@ -117,6 +117,18 @@ class SettledPage(msgspec.Struct, gc=False):
     resultList: list[Settled]
 
 
+class Candles(msgspec.Struct, gc=False):
+    """REST `kline`: an array a column, oldest first; `vol` contracts, `amount` quote."""
+
+    time: list[Seconds]
+    open: list[msgspec.Raw]
+    close: list[msgspec.Raw]
+    high: list[msgspec.Raw]
+    low: list[msgspec.Raw]
+    vol: list[msgspec.Raw]
+    amount: list[msgspec.Raw]
+
+
 class Detail(msgspec.Struct, gc=False):
     """One row of `detail`."""
 
