@@ -203,7 +203,7 @@ def behind(pipeline: Pipeline, service: str, stream: str, filter_subject: str, h
 
 
 SERVICES = ("collector", "normaliser", "storage-batcher", "gap-backfill", "arbitrage-signal")
-_QUIET = frozenset({"DataStale", "RateDropped", "RowsStale", "LatencyHigh"})
+_QUIET = frozenset({"DataStale", "RateDropped", "RowsStale"})
 """What follows where something stood."""
 
 FAULTS = (
@@ -217,7 +217,7 @@ FAULTS = (
         "an exchange market sends nothing",
         stalled,
         (("DataStale", "exchange=binance market=perp"),),
-        frozenset({"RateDropped", "LatencyHigh"}),
+        frozenset({"RateDropped"}),
     ),
     Fault(
         "an exchange market sends only a part",
@@ -240,15 +240,8 @@ FAULTS = (
         "trades are missing, and their exchange does not tell them again",
         lambda pipeline: ordered(
             pipeline,
-            {"fault": "page", "path": "aggTrades", "count": 1_000_000, "exchange": "binance", "market": "spot"},
-            {
-                "fault": "drop",
-                "kind": "trade",
-                "match": "btcusdt@",
-                "count": 2,
-                "exchange": "binance",
-                "market": "spot",
-            },
+            {"fault": "page", "path": "aggTrades", "count": 1_000_000, **SPOT},
+            {"fault": "drop", "match": "btcusdt@aggTrade", "count": 2, **SPOT},
         ),
         (("GapLeftOpen", "priority=urgent"),),
     ),
@@ -269,7 +262,7 @@ FAULTS = (
         "more records than ClickHouse takes",
         lambda pipeline: behind(pipeline, "storage-batcher", "MD", "md.trade.binance.perp.>", "clickhouse"),
         (("BatcherLag", "service=storage-batcher"),),
-        frozenset({"LatencyHigh", "RowsStale", "WriteErrors"}),
+        frozenset({"RowsStale", "WriteErrors"}),
     ),
     Fault(
         "more frames than the normaliser takes",
@@ -282,6 +275,6 @@ FAULTS = (
         "connections are cut again and again",
         reconnecting,
         (("ReconnectsMany", "exchange=binance market=spot"),),
-        frozenset({"LatencyHigh", "GapLeftOpen"}),
+        frozenset({"GapLeftOpen"}),
     ),
 )
