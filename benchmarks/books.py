@@ -64,13 +64,22 @@ def compare(data: Path, known: Markets, count: int, seed: int) -> dict[str, Comp
     return found
 
 
+def step_of(market: Market, sequence: int, at_us: int) -> int:
+    """Return the step that has a book update id, not far from a market time. Raises LookupError when none has."""
+    first, last = market.step_at(at_us - _AROUND_US), market.step_at(at_us + _AROUND_US)
+    step = first + bisect_left(range(first, last), sequence, key=market.last_update_id)
+    if market.last_update_id(step) != sequence:
+        raise LookupError(f"the market has no number {sequence}; the next one is {market.last_update_id(step)}")
+    return step
+
+
 def _difference(row: dict[str, Any], market: Market) -> str:
     """Say how a stored book differs from the market's at that sequence number; nothing where it does not."""
     name = f"{row['exchange']} {row['market']} {row['symbol']} at {row['sequence']}"
-    first, last = market.step_at(row["at_us"] - _AROUND_US), market.step_at(row["at_us"] + _AROUND_US)
-    step = first + bisect_left(range(first, last), row["sequence"], key=market.last_update_id)
-    if market.last_update_id(step) != row["sequence"]:
-        return f"{name}: the market has no such number; it has {market.last_update_id(step)}"
+    try:
+        step = step_of(market, row["sequence"], row["at_us"])
+    except LookupError as error:
+        return f"{name}: {error}"
     depth = max(len(row["bids"]), len(row["asks"]))
     book = Book(market).snapshot(step, depth)
     scales = Scales(market.listing, MOST_DIGITS)

@@ -160,8 +160,8 @@ def tell(instrument: Instrument, at: int, percent: Decimal) -> Iterator[Message]
     bids, asks = instrument.draw(percent)
     changes = []
     for old, new in ((instrument.bids, bids), (instrument.asks, asks)):
-        change = {price: Decimal(0) for price in old if price not in new}
-        changes.append(change | {price: quantity for price, quantity in new.items() if old.get(price) != quantity})
+        differs = {price: Decimal(0) for price in old if price not in new}
+        changes.append(differs | {price: quantity for price, quantity in new.items() if old.get(price) != quantity})
     instrument.bids, instrument.asks = bids, asks
     instrument.sequence += 1
     best_bid, best_ask = max(bids), min(asks)

@@ -16,6 +16,9 @@ from typing import Any
 
 from tests.arbitrage_market import Listed, Message
 
+Levels = list[tuple[Fraction, Fraction]]
+"""Prices and quantities of one side of a book, best first."""
+
 Sizes = dict[Fraction, Fraction]
 """Trade size -> net profit."""
 
@@ -34,7 +37,7 @@ class Known:
     book: bool | None = None
     book_told: int = 0
     quote: dict[str, Any] | None = None
-    sides: dict[str, list[tuple[Fraction, Fraction]] | None] = field(default_factory=dict)
+    sides: dict[str, Levels | None] = field(default_factory=dict)
     """Both sides as they were last worked out."""
 
     def take(self, kind: str, record: dict[str, Any]) -> None:
@@ -60,13 +63,13 @@ class Known:
     def _book_is(self, record: dict[str, Any]) -> None:
         self.book, self.book_told = True, record["timestamp"]
 
-    def side(self, name: str) -> list[tuple[Fraction, Fraction]] | None:
+    def side(self, name: str) -> Levels | None:
         """Levels per unit of the asset, best first; None while the book may be wrong or nothing is known."""
         if name not in self.sides:
             self.sides[name] = self._side(name)
         return self.sides[name]
 
-    def _side(self, name: str) -> list[tuple[Fraction, Fraction]] | None:
+    def _side(self, name: str) -> Levels | None:
         if self.book is False or (self.book is None and self.quote is None):
             return None
         bids = name == "bid"
@@ -171,26 +174,35 @@ class Reference:
         middle = sorted((asks[0][0] + other_bids[0][0], bids[0][0] + other_asks[0][0]))
         if middle[1] > middle[0] * Fraction(6, 5):
             return None
-        step = _common_step(buy.listed, sell.listed)
-        found, passes = {}, False
-        for size in self.sizes:
-            quantity = floor(_affordable(asks, size) / step) * step
-            if not quantity or quantity > sum(quantity for _, quantity in bids):
-                continue
-            cost, proceeds = _money(asks, quantity), _money(bids, quantity)
-            fees = cost * self.fees[buy.listed[:2]] + proceeds * self.fees[sell.listed[:2]]
-            found[size] = proceeds - cost - fees
-            passes |= found[size] >= self.threshold * cost
-        return found if passes else None
+        step = common_step(*(Fraction(one.listed.step) * one.listed.multiplier for one in (buy, sell)))
+        fee_to_buy, fee_to_sell = (self.fees[one.listed[:2]] for one in (buy, sell))
+        found = profits(asks, bids, self.sizes, step, fee_to_buy, fee_to_sell)
+        if not any(net >= self.threshold * cost for cost, net in found.values()):
+            return None
+        return {size: net for size, (_, net) in found.items()}
 
 
-def _common_step(one: Listed, other: Listed) -> Fraction:
-    steps = [Fraction(item.step) * item.multiplier for item in (one, other)]
-    scale = lcm(*(step.denominator for step in steps))
-    return Fraction(lcm(*(int(step * scale) for step in steps)), scale)
+def profits(
+    asks: Levels, bids: Levels, sizes: Sequence[Fraction], step: Fraction, fee_to_buy: Fraction, fee_to_sell: Fraction
+) -> dict[Fraction, tuple[Fraction, Fraction]]:
+    """Cost and net profit of each size that both sides fill, in whole numbers of `step`; levels best first."""
+    found = {}
+    for size in sizes:
+        quantity = floor(_affordable(asks, size) / step) * step
+        if not quantity or quantity > sum(quantity for _, quantity in bids):
+            continue
+        cost, proceeds = _money(asks, quantity), _money(bids, quantity)
+        found[size] = cost, proceeds - cost - cost * fee_to_buy - proceeds * fee_to_sell
+    return found
 
 
-def _affordable(asks: list[tuple[Fraction, Fraction]], money: Fraction) -> Fraction:
+def common_step(one: Fraction, other: Fraction) -> Fraction:
+    """The least quantity that is a whole number of both."""
+    scale = lcm(one.denominator, other.denominator)
+    return Fraction(lcm(int(one * scale), int(other * scale)), scale)
+
+
+def _affordable(asks: Levels, money: Fraction) -> Fraction:
     bought = Fraction(0)
     for price, quantity in asks:
         part = min(quantity, money / price)
@@ -201,7 +213,7 @@ def _affordable(asks: list[tuple[Fraction, Fraction]], money: Fraction) -> Fract
     return bought
 
 
-def _money(levels: list[tuple[Fraction, Fraction]], quantity: Fraction) -> Fraction:
+def _money(levels: Levels, quantity: Fraction) -> Fraction:
     money = Fraction(0)
     for price, available in levels:
         part = min(available, quantity)

@@ -1,0 +1,166 @@
+"""Which market is off, when, and what must be found of it: drawn from a seed, known before anything runs.
+
+Time is cut into turns. In most of them each asset has one window of its own kind. Every few turns an exchange market
+fails for all: it falls silent (`stale`), or its books lose their step and no snapshot is to be had (`out of step`);
+half of the assets then are off at that very market, where nothing may be found, and half at another one, where the
+failing market is no partner. `Place`s of one asset are the same coin, but for those that the plan says are not.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from itertools import cycle
+from typing import Any, NamedTuple
+
+EXCHANGES = ("binance", "okx", "bybit", "gateio")
+MARKETS = ("spot", "perp")
+CONFIRM_S = 2.0
+LEAD_IN_S = 30
+"""Until then everything is connected, every book is in step and every clock is known."""
+TURN_S = 7
+TURNS_BETWEEN = 4
+"""Turns before a market fails."""
+FAILING_TURN_S = 15
+SILENT_S = 9.5
+"""A market that falls silent does so 4 s before the windows, and until what it held back of them is too old."""
+OTHER_COIN_AT = "gateio"
+FAR_COIN_AT = ("bybit", "spot")
+FAR_PERCENT = 50.0
+TURNS = ("true", "true", "below cost", "true", "short", "other coin")
+"""What an asset's windows are, in turn."""
+FAILURES = (
+    ("stale", ("okx", "perp")),
+    ("out of step", ("binance", "perp")),
+    ("stale", ("bybit", "perp")),
+    ("out of step", ("binance", "spot")),
+)
+
+
+class Place(NamedTuple):
+    """Where an asset is traded."""
+
+    exchange: str
+    market: str
+    asset: str
+
+
+class Window(NamedTuple):
+    """Each of `places` is off by `percent` from `start_s` on, for `length_s`, seconds of market time.
+
+    `expected`: (where to buy, where to sell) of each opportunity that must be found, and no other.
+    """
+
+    kind: str
+    places: tuple[Place, ...]
+    percent: float
+    start_s: int
+    length_s: int
+    expected: frozenset[tuple[Place, Place]]
+
+    def texts(self) -> Iterator[str]:
+        """Yield the window as the simulator's setting has it."""
+        for place in self.places:
+            yield f"{place.asset}:{place.exchange}.{place.market}:{self.percent}:{self.start_s}:{self.length_s}"
+
+
+class Order(NamedTuple):
+    """A fault that the simulator commits at a moment of market time."""
+
+    at_s: float
+    fault: dict[str, Any]
+
+
+class Plan(NamedTuple):
+    """A run."""
+
+    assets: tuple[str, ...]
+    windows: list[Window]
+    orders: list[Order]
+    duration_s: int
+    different_coins: tuple[str, ...]
+
+
+def plan(assets: Sequence[str], rounds: int, seed: int) -> Plan:
+    """Plan `rounds` rounds of a few turns and a failing one; the second half of the assets has coins of other names.
+
+    The last asset's `FAR_COIN_AT` costs half as much again all the time, and nobody has said that it is another coin.
+    """
+    return _Planner(assets, rounds, seed).plan
+
+
+class _Planner:
+    def __init__(self, assets: Sequence[str], rounds: int, seed: int) -> None:
+        self._chance = random.Random(seed)
+        self._assets = tuple(assets)
+        self._two_coins = self._assets[len(assets) // 2 :]
+        self._far = Place(*FAR_COIN_AT, self._assets[-1])
+        self._windows: list[Window] = []
+        self._orders: list[Order] = []
+        kinds = [cycle(TURNS[number % len(TURNS) :] + TURNS[: number % len(TURNS)]) for number in range(len(assets))]
+        failures = cycle(FAILURES)
+        at_s = LEAD_IN_S
+        for _ in range(rounds):
+            for _ in range(TURNS_BETWEEN):
+                for asset, own in zip(self._assets, kinds, strict=True):
+                    self._windows.append(self._turn(asset, next(own), at_s + self._chance.randrange(2)))
+                at_s += TURN_S
+            self._fail(*next(failures), at_s)
+            at_s += FAILING_TURN_S
+        self._windows.append(Window("far coin", (self._far,), FAR_PERCENT, 0, at_s + 60, frozenset()))
+        different = tuple(f"{asset}:{OTHER_COIN_AT}" for asset in self._two_coins)
+        self.plan = Plan(self._assets, self._windows, self._orders, at_s, different)
+
+    def _places(self, asset: str) -> list[Place]:
+        found = [Place(exchange, market, asset) for exchange in EXCHANGES for market in MARKETS]
+        return [place for place in found if place != self._far]
+
+    def _same_coin(self, one: Place, other: Place) -> bool:
+        if one.asset in self._two_coins and one.exchange != other.exchange:
+            return OTHER_COIN_AT not in (one.exchange, other.exchange)
+        return True
+
+    def _expected(self, off: Place, percent: float, failing: tuple[str, str] | None) -> frozenset[tuple[Place, Place]]:
+        partners = [
+            place
+            for place in self._places(off.asset)
+            if place != off and self._same_coin(place, off) and place[:2] != failing
+        ]
+        return frozenset((place, off) if percent > 0 else (off, place) for place in partners)
+
+    def _turn(self, asset: str, kind: str, start_s: int) -> Window:
+        if kind == "other coin" and asset not in self._two_coins:
+            kind = "true"
+        chance = self._chance
+        places = [chance.choice(self._places(asset))]
+        if kind == "other coin":
+            # Both of that exchange's, or else its own two differ by right.
+            places = [place for place in self._places(asset) if place.exchange == OTHER_COIN_AT]
+        percent = chance.randrange(30, 46) / 100 if kind == "below cost" else chance.randrange(150, 401) / 100
+        percent *= chance.choice((1, -1))
+        length_s = 1 if kind == "short" else chance.randrange(3, 5)
+        expected = self._expected(places[0], percent, None) if kind == "true" else frozenset()
+        return Window(kind, tuple(places), percent, start_s, length_s, expected)
+
+    def _fail(self, kind: str, failing: tuple[str, str], at_s: int) -> None:
+        """Have a market fail, and every asset be off at it or elsewhere meanwhile."""
+        exchange, market = failing
+        where = {"exchange": exchange, "market": market}
+        if kind == "stale":
+            self._orders.append(Order(at_s, {"fault": "stall", "seconds": SILENT_S, **where}))
+        else:
+            self._orders.append(Order(at_s + 1, {"fault": "page", "path": "/depth", "count": 1_000_000, **where}))
+            self._orders += [
+                Order(at_s + 2, {"fault": "drop", "kind": "book_change", "match": f'{asset}USDT"', **where})
+                for asset in self._assets
+            ]
+            self._orders.append(Order(at_s + 8, {"fault": "clear", **where}))
+        for number, asset in enumerate(self._assets):
+            percent = self._chance.randrange(150, 401) / 100 * self._chance.choice((1, -1))
+            if number % 2:
+                off = Place(*failing, asset)
+                self._windows.append(Window(f"{kind} side", (off,), percent, at_s + 4, 3, frozenset()))
+            else:
+                off = self._chance.choice([place for place in self._places(asset) if place[:2] != failing])
+                expected = self._expected(off, percent, failing)
+                self._windows.append(Window(f"{kind} partner", (off,), percent, at_s + 4, 3, expected))
