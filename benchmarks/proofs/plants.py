@@ -57,7 +57,7 @@ class Planter:
             kind = self._chance.choice([kind for kind in DROPPED if kind != "trade" or numbered((exchange, market))])
             order = {"fault": "drop", "exchange": exchange, "market": market, "kind": kind}
             request = urllib.request.Request(f"http://127.0.0.1:{port}/simulator/fault", json.dumps(order).encode())
-            urllib.request.urlopen(request, timeout=10).close()
+            urllib.request.urlopen(request, timeout=60).close()
             time.sleep(pause_s)
 
     def read_ledger(self, since: int) -> None:
