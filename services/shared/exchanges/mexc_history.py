@@ -2,8 +2,8 @@
 
 Trades are not refilled: spot's have no ids there, and of contracts' only the last hundred are served. Open interest has
 no history, long/short ratios are not offered at all. Settled funding is served by page number, newest first: its first
-page holds 41 days even where it is settled every hour. Source: MEXC's documentation, spot v3 of 2026-09, contracts v1 of
-2025-11.
+page holds 41 days even where it is settled every hour.
+Source: MEXC's documentation, spot v3 of 2026-09 and contracts v1 of 2025-11.
 """
 
 from __future__ import annotations
