@@ -15,9 +15,11 @@ import pytest
 
 from schemas.errors import SettingsError
 from services.exchange_simulator.generator.binance_listings import listings
-from services.exchange_simulator.generator.market import Market, PriceProcess
+from services.exchange_simulator.generator.candles import MINUTE_US
+from services.exchange_simulator.generator.market import EPOCH_US, Market, PriceProcess
 from services.exchange_simulator.generator.names import MOST_ASSETS, Asset, Listing, assets
 from services.exchange_simulator.generator.noise import Noise, wandering
+from services.exchange_simulator.generator.statistics import Statistics
 from tests.generated_market import NOW_US, SECOND_US, WIRE_SYMBOLS, build, messages, streams
 
 DIGEST = """
@@ -206,6 +208,19 @@ def test_thousands_are_in_the_name() -> None:
 
 def test_quiet_listings_are_no_slower_than_said() -> None:
     assert min(one.events_per_s for one in listed(assets(1, 200), 1.0)) == 0.3
+
+
+def test_the_quietest_listing_is_traded_and_somebody_liquidated_in_every_half_minute() -> None:
+    market = markets(count=200, events_per_s=1.0)[-1]
+    since = EPOCH_US + (NOW_US - EPOCH_US) // MINUTE_US * MINUTE_US
+    first, last = (market.first_trade_from(time_us) for time_us in (since, since + 30 * MINUTE_US))
+    trades = [market.trade(number).time_us for number in range(first, last)]
+    assert len(trades) == 4 * 30
+    assert max(later - at for at, later in pairwise(trades)) < 30.1 * SECOND_US
+    statistics = Statistics(market)
+    slot = since // statistics.slot_us
+    orders = [statistics.liquidation(slot + number).time_us for number in range(60)]
+    assert [(at - since) // (MINUTE_US // 2) for at in orders] == list(range(60))
 
 
 @pytest.mark.parametrize("symbols", [("0",), ("1001",), ("BTC", "NOSUCHCOIN")])

@@ -24,6 +24,9 @@ _MOST_PATTERNS = 16
 _FEWEST_PATTERNS = 4
 _PATTERN_STEPS = 3_200
 _POOL = 4_096
+_PART_US = 15_000_000
+"""Each part of a block, so long, has a trade (shorter blocks have one anyway): where nothing trades for minutes, a
+candle that is closed by the next one's open is not closed."""
 _TRADE_SIZES = (1, 1, 1, 1, 2, 2, 2, 3, 3, 5, 5, 8, 13, 21, 34, 80, 150)
 _FAR = 10**9
 """Stands for the high or low of no trade at all."""
@@ -113,7 +116,7 @@ def shape_of(spot: bool, counting: Counting, events_per_s: float, block_s: int |
     if block_s is None:
         block_s = 10 if steps_per_s >= 0.8 else 60
     steps = _graded(max(8, round(steps_per_s * block_s)))
-    trades = max(1, round(0.12 * steps))
+    trades = max(1, block_s * 1_000_000 // _PART_US, round(0.12 * steps))
     fills = sum(_fill_counts(trades))
     return Shape(
         block_us=block_s * 1_000_000,
@@ -210,8 +213,14 @@ def _trades(
     shape: Shape, grid: list[int], offset_us: list[int], touch: list[int], chance: Random
 ) -> list[PatternTrade]:
     """Place the block's trades: in bursts, none in the first step, each at the touch that stood before its step."""
-    bursts = [chance.randrange(1, shape.steps) for _ in range(max(1, int(shape.trades * 0.7)))]
-    steps = sorted(chance.choice(bursts) for _ in range(shape.trades))
+    parts = shape.block_us // _PART_US
+    steps_of = [
+        [step for step in range(1, shape.steps) if offset_us[step] // _PART_US == part] for part in range(parts)
+    ]
+    sure = [chance.choice(found) for found in steps_of]
+    more = max(1, int(shape.trades * 0.7)) - parts
+    bursts = [*sure, *(chance.randrange(1, shape.steps) for _ in range(more))]
+    steps = sorted([*sure, *(chance.choice(bursts) for _ in range(shape.trades - parts))])
     counts = _fill_counts(shape.trades)
     chance.shuffle(counts)
     hole = chance.randrange(shape.trades) if shape.lost_ids else shape.trades
