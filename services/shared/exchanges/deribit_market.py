@@ -25,7 +25,7 @@ LIMITS = Limits(
     streams_per_connection=500,
     streams_per_message=300,
     messages_per_s=3,
-    connects_per_5_min=100,
+    connects_per_5_min=300,
     lifetime_s=24 * 3_600,
     connections=32,
 )
