@@ -200,8 +200,8 @@ def table(verdict: Verdict) -> list[str]:
     )
     lines += [
         "",
-        f"Precision {verdict.precision:.4f}, recall {verdict.recall:.4f}; {verdict.baseless} confirmed without a cause.",
-        f"{verdict.edges} beginnings and ends within one quote of the truth. {verdict.figures} net profits equal to those by "
-        f"the simulator's books; {verdict.without} sizes were not filled by the levels known.",
+        f"Precision {verdict.precision:.4f}, recall {verdict.recall:.4f}; {verdict.baseless} confirmed without cause. "
+        f"Within one quote of the truth: {verdict.edges} beginnings and ends. Equal to what the simulator's "
+        f"books give: {verdict.figures} net profits; {verdict.without} sizes were not filled by the levels known.",
     ]
     return lines

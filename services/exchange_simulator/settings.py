@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from services.shared.runtime.settings import Names, Settings
 
@@ -49,8 +49,12 @@ class SimulatorSettings(Settings):
     duration_s: float | None = Field(None, gt=0, description="Seconds of generated market; default: endless.")
     ledger: bool = Field(True, description="Write the ledger of generated events (Parquet, in the data directory).")
 
-    block_s: Literal[1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30, 60] | None = Field(
-        None, description="Seconds after which a generated market draws its price anew; default: 10 or 60, by activity."
+    block_s: int | None = Field(
+        None,
+        ge=1,
+        le=60,
+        description="Seconds after which a generated market draws its price anew, a divisor of 60; default: 10 or 60, "
+        "by activity.",
     )
     rehearsed: bool = Field(
         False,
@@ -64,3 +68,10 @@ class SimulatorSettings(Settings):
         0.0, ge=0, allow_inf_nan=False, description="Faults of each kind per exchange and minute; 0: only on order."
     )
     fault_kinds: Names = Field((), description="Which kinds of fault come by themselves; none named: all but listings.")
+
+    @field_validator("block_s")
+    @classmethod
+    def _whole_minutes(cls, value: int | None) -> int | None:
+        if value is not None and 60 % value:
+            raise ValueError("allowed are divisors of 60: a minute's candle is made of whole blocks")
+        return value

@@ -97,3 +97,9 @@ def test_blocks_as_short_as_is_set_take_a_window_up_at_its_second_and_candles_st
 def test_a_window_that_cannot_be_read_is_refused_by_name(tmp_path: Path, text: str) -> None:
     with pytest.raises(SettingsError, match="mispricings"):
         build(SimulatorSettings.load(data_dir=tmp_path, exchanges=("binance",), symbols=("1",), mispricings=(text,)))
+
+
+def test_a_block_that_does_not_divide_a_minute_is_refused_by_name() -> None:
+    assert SimulatorSettings.load(block_s="1").block_s == 1
+    with pytest.raises(SettingsError, match=r"BLOCK_S is '7'.*divisors of 60"):
+        SimulatorSettings.load(block_s="7")
