@@ -23,6 +23,7 @@ class Question:
         self.error: str | None = None
         """The whole message was refused."""
         self._missing = dict.fromkeys(names)
+        self._told: set[str] = set()
 
     @property
     def complete(self) -> bool:
@@ -35,6 +36,12 @@ class Question:
         if self.error is not None:
             return []
         return [name for name in self.names if name not in self._missing and name not in self.refused]
+
+    def news(self) -> list[str]:
+        """Return those of `confirmed` that were not among the news before."""
+        found = [name for name in self.confirmed if name not in self._told]
+        self._told.update(found)
+        return found
 
     def give_up(self, error: str) -> bool:
         """Take what was not answered for refused; False, and nothing is changed, when no stream was."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 
 import structlog
@@ -74,15 +74,16 @@ class Talk:
             if answer is None or answer.done():
                 continue
             if question.subscribing:
-                self._confirmed(question.confirmed, received_at)
+                self._confirmed(question.news(), received_at)
             answer.set_result(None)
 
-    def _confirmed(self, names: list[str], now: int) -> None:
+    def _confirmed(self, names: list[str], now: int, *, at_once: bool = False) -> None:
         """Put confirmations on record: those of single streams together, as long as more are soon to come."""
         fresh = self._fresh
         fresh += names
         self._fresh_since = self._fresh_since or now
-        if fresh and (len(names) > 1 or not len(self._questions) or now - self._fresh_since > _GATHER_US):
+        due = at_once or len(names) > 1 or not len(self._questions) or now - self._fresh_since > _GATHER_US
+        if fresh and due:
             self._link.subscribed(fresh, now)
             self._fresh, self._fresh_since = [], 0
 
@@ -114,6 +115,8 @@ class Talk:
     async def subscribe(self, names: Sequence[str], confirmed: Callable[[list[str]], None]) -> None:
         """Ask for streams in as many messages as it takes; `confirmed` is told of those accepted, message by message.
 
+        Of a message whose streams are acknowledged one by one, those that are do not wait for the rest.
+
         A message of several that is refused as a whole is cut in two, and so on: one stream that the exchange does not
         know (any more) does not keep the others out. Raises Busy when a message is not answered, or too many refused.
         """
@@ -125,16 +128,13 @@ class Talk:
             nonlocal refusals
             try:
                 async with room:
-                    question = await self._ask(some, self._market.subscribe, subscribing=True)
+                    await self._ask(some, self._market.subscribe, subscribing=True, told=confirmed)
             except Refused:
                 refusals += 1
                 if refusals > _MOST_REFUSALS:
                     raise
                 await ask(some[: len(some) // 2])
                 await ask(some[len(some) // 2 :])
-                return
-            if question.confirmed:
-                confirmed(question.confirmed)
 
         await together(*(ask(names[start : start + most]) for start in range(0, len(names), most)))
 
@@ -198,9 +198,14 @@ class Talk:
             await self._socket.send(message)
 
     async def _ask(
-        self, names: Sequence[str], message: Callable[[Sequence[str], int], bytes], *, subscribing: bool
+        self,
+        names: Sequence[str],
+        message: Callable[[Sequence[str], int], bytes],
+        *,
+        subscribing: bool,
+        told: Callable[[list[str]], None] = lambda _: None,
     ) -> Question:
-        """Send a message and wait for its answer, or the answers to each of its streams."""
+        """Send a message and wait for its answer, or those to each of its streams; `told` hears what is accepted."""
         what = "a subscription" if subscribing else "the end of a subscription"
         self._count_subscription()
         async with self._sending:
@@ -209,13 +214,16 @@ class Talk:
             question = self._questions.ask(number, names, subscribing=subscribing)
             answered = self._answers[number] = asyncio.get_running_loop().create_future()
             await self._put(message(names, number))
+        early: set[str] = set()
         try:
-            await asyncio.wait_for(answered, self._settings.ack_timeout_s)
-        except TimeoutError:
-            if not question.give_up("not confirmed"):
-                raise Busy(f"{what} of {len(names)} streams was not confirmed") from None
-            if subscribing:
-                self._confirmed(question.confirmed, now_us())
+            async for some in self._in_part(question, answered):
+                early |= set(some)
+                told(some)
+            if not answered.done():
+                if not question.give_up("not confirmed"):
+                    raise Busy(f"{what} of {len(names)} streams was not confirmed")
+                if subscribing:
+                    self._confirmed(question.news(), now_us())
         finally:
             self._questions.forget(question)
             self._answers.pop(number, None)
@@ -228,7 +236,19 @@ class Talk:
         for name, why in refused.items():
             self._log.error("subscription_refused", error=why, name=name, count=1)
         question.refused = refused
+        if rest := [name for name in question.confirmed if name not in early]:
+            told(rest)
         return question
+
+    async def _in_part(self, question: Question, answered: asyncio.Future[None]) -> AsyncIterator[list[str]]:
+        """Yield what of a message was accepted while the rest is waited for; end with it, or when it takes too long."""
+        clock = asyncio.get_running_loop().time
+        until = clock() + self._settings.ack_timeout_s
+        while not answered.done() and (left := until - clock()) > 0:
+            await asyncio.wait({answered}, timeout=min(left, _GATHER_US / SECOND_US))
+            if question.subscribing and not answered.done() and (news := question.news()):
+                self._confirmed(news, now_us(), at_once=True)
+                yield news
 
 
 _MOST_REFUSALS = 32

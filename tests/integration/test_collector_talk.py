@@ -186,6 +186,16 @@ async def test_a_stream_that_is_not_acknowledged_leaves_the_others(exchange: Exc
     assert sorted(rig.confirmed, key=len) == [[STREAMS["book:B"]], [STREAMS["trades:A"], STREAMS["book:A"]]]
 
 
+async def test_what_is_acknowledged_does_not_wait_for_what_is_not(exchange: Exchange, tmp_path: Path) -> None:
+    exchange.answers = lambda message: by_stream(message)[1:]
+    rig = Rig(exchange, tmp_path)
+    async with rig.running():
+        await rig.until(lambda: bool(rig.confirmed))
+        assert rig.confirmed == [[STREAMS["trades:A"], STREAMS["book:A"]]]
+        assert sorted(rig.streams) == ["book:A", "trades:A"], "on record, though the message has 10 s"
+        assert not rig.feed.ready
+
+
 async def test_no_acknowledgement_at_all_leads_to_a_reconnect(exchange: Exchange, tmp_path: Path) -> None:
     exchange.answers = lambda message: by_stream(message) if len(exchange.sockets) > 1 else []
     rig = Rig(exchange, tmp_path, ack_timeout_s=0.1)

@@ -66,3 +66,13 @@ def test_what_is_not_answered_in_time_is_refused_if_anything_was_answered() -> N
     questions.take(Reply(1, None, ("b",)))
     assert question.give_up("late")
     assert (question.confirmed, question.refused, question.complete) == (["b"], {"a": "late"}, True)
+
+
+def test_what_is_confirmed_is_news_once() -> None:
+    questions = Questions()
+    question = questions.ask(1, ["a", "b", "c"])
+    questions.take(Reply(None, None, ("b",)))
+    assert (question.news(), question.news()) == (["b"], [])
+    questions.take(Reply(None, "no such symbol", ("a",)))
+    questions.take(Reply(None, None, ("c",)))
+    assert (question.news(), question.confirmed) == (["c"], ["b", "c"])
