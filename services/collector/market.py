@@ -205,6 +205,8 @@ class MarketCollector:
         except msgspec.DecodeError as error:
             self._log.warning("resync_refused", symbol=symbol, error=str(error))
             return
+        if symbol in self._snapshots:
+            return  # on its way: of a thousand books that begin, the last one is asked for many times meanwhile
         item = self.instruments.listing.by_symbol.get(symbol)
         current = {
             line.link.origin.connection: line
@@ -235,9 +237,8 @@ class MarketCollector:
     def _snapshot(self, poll: Poll, item: Instrument, priority: Priority) -> None:
         symbol = item.symbol
         asked = self._snapshots.get(symbol)
-        # One that has not been sent yet will be young enough for whoever asks now.
-        if asked is not None and (priority is Priority.RESYNC or not asked.attempts):
-            return
+        if asked is not None and not asked.attempts:
+            return  # it will be young enough for whoever asks now
         path = path_of(poll, item)
 
         def done(answer: Answer | None) -> None:
