@@ -12,7 +12,7 @@ from math import floor
 from services.shared.exchanges.declaration import Poll
 from services.shared.exchanges.rest_rules import RestRules
 
-FIRST_ROUND_SHARE = 0.6
+FIRST_ROUND_SHARE = 0.7
 """Of what an exchange allows of an endpoint, so much goes to a first round; the rest is for what else is asked."""
 NOT_YET_S = 1.0
 """A symbol that cannot be asked for yet is looked at again after so long."""
