@@ -70,8 +70,8 @@ class ByHand:
                     wanted = wanted | Spans([(hole.before + 1, hole.behind - 1)])
                     for gap in gaps_of(hole, history, known, now, self._started_at):
                         asked = msgspec.structs.replace(gap, gap_type="asked")
-                        self._core.found(asked, now)
-                        names.append(gap.gap_id)
+                        if self._core.found(asked, now):
+                            names.append(gap.gap_id)
         else:
             last = min(request.last - 1, now - history.length_us - history.delay_us)
             window = places_of(Spans([(request.first, last)]), history)
@@ -80,8 +80,8 @@ class ByHand:
             for first, end in keys_of(wanted - known, history):
                 hole = Hole(series, first - 1, first - 1, end + 1, end + 1)
                 gap = gap_between(hole, history, first, end, now, "asked", "asked for by hand")
-                self._core.found(gap, now)
-                names.append(gap.gap_id)
+                if self._core.found(gap, now):
+                    names.append(gap.gap_id)
         return names + self._on_record(series, wanted), wanted.count if history.keyed != "time" else 0
 
     def _on_record(self, series: Series, wanted: Spans) -> list[str]:

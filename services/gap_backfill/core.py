@@ -177,10 +177,18 @@ class BackfillCore:
         verdict = judge(gap, self._histories(*series[:2], series.kind, series.interval), now)
         return verdict.places if isinstance(verdict, Wanted) else Spans()
 
-    def found(self, gap: Gap, now: int) -> None:
-        """Take a gap that we found ourselves: it is told, and goes the way of all others."""
+    def found(self, gap: Gap, now: int) -> bool:
+        """Take a gap that we found ourselves: it is told, and goes the way of all others.
+
+        False where one that is open holds it by now: it was told while the tables were looked through.
+        """
+        filling = self.fillings.get(series_of(gap))
+        places = self._places(gap, now)
+        if filling is not None and any(not places - work.wanted for work in filling.works.values()):
+            return False
         self._tell(gap, "open", now, priority=self._ages.priority(age_us(gap, now)))
         self._open(self.states[gap.gap_id], now)
+        return True
 
     def known(self) -> dict[Series, Spans]:
         """Return the places that need not be found again, by series: those being filled, those given up for good."""

@@ -313,7 +313,7 @@ class Runner:
             now = now_us()
             for hole in holes:
                 for gap in gaps_of(hole, history, known.get(hole.series, Spans()), now, self._started_at):
-                    found += 1
-                    metrics.FOUND.labels(*market, gap.kind).inc()
-                    self.core.found(gap, now)
+                    if self.core.found(gap, now):
+                        found += 1
+                        metrics.FOUND.labels(*market, gap.kind).inc()
         return found

@@ -25,7 +25,7 @@ def found(world: World, series: Series, before: int, behind: int) -> Gap:
     at = (NOW - 60_000_000, NOW) if history.keyed == "id" else (before, behind)
     hole = Hole(series, before, at[0], behind, at[1])
     [made] = gaps_of(hole, history, world.core.known().get(series, Spans()), world.now, started_at=0)
-    world.core.found(made, world.now)
+    assert world.core.found(made, world.now)
     return made
 
 
@@ -51,6 +51,18 @@ def test_what_is_told_after_it_was_found_is_one_gap_with_the_finders_evidence(fi
     assert told.evidence.startswith("connection A closed")
     assert world.last(scanned.gap_id).evidence.endswith("; part of g1")
     assert len(world.calls) == 1, "what was asked for is not asked for again"
+
+
+def test_what_is_told_while_the_tables_are_looked_through_is_not_found_again() -> None:
+    world = World()
+    history = history_of(*BTC[:2], BTC.kind, BTC.interval)
+    assert history is not None
+    hole = Hole(BTC, 100, NOW - 60_000_000, 201, NOW)
+    [scanned] = gaps_of(hole, history, Spans(), world.now, started_at=0)
+    world.core.take(gap(first_missing=101, last_missing=200), world.now)
+    assert not world.core.found(scanned, world.now)
+    world.settle(5)
+    assert on_record(world) == ["g1"] and len(world.calls) == 1
 
 
 def test_the_larger_one_of_two_findings_stays() -> None:
