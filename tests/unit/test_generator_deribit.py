@@ -254,3 +254,20 @@ def test_who_gives_no_sign_of_life_is_closed_and_nobody_is_asked_behind_the_end(
     assert len(frames) > 5 and set(frames) == {"subscription"}
     assert session.next_due_us() is None
     assert venue.finished(NOW_US + 9 * SECOND_US)
+
+
+def test_what_is_listed_no_more_falls_silent_on_streams_that_tell_of_a_second(tmp_path: Path) -> None:
+    venue = build(tmp_path, "deribit", symbols=("BTC", "XRP"), events_per_s=60.0)["perp"]
+    session = venue.connect("/ws/api/v2", "", NOW_US)
+    channels = {"channels": [f"trades.{name}.agg2" for name in venue.symbols()]}
+    subscribe = {"jsonrpc": "2.0", "id": 1, "method": "public/subscribe", "params": channels}
+    session.receive(json.dumps(subscribe).encode(), NOW_US)
+
+    def told(from_us: int) -> set[str]:
+        frames = [decode(body) for _, body in play(session, from_us, 30)]
+        return {frame["params"]["channel"].split(".")[1] for frame in frames}
+
+    names = {"BTC-PERPETUAL", "BTC_USDC-PERPETUAL", "XRP_USDC-PERPETUAL"}
+    assert told(NOW_US) == names
+    assert venue.delist("XRP_USDC-PERPETUAL", NOW_US + 30 * SECOND_US) == "XRP_USDC-PERPETUAL"
+    assert told(NOW_US + 30 * SECOND_US) == names - {"XRP_USDC-PERPETUAL"}

@@ -60,7 +60,7 @@ class SecondsOfTrades(_EverySecond):
     def take(self, heard: Collection[str]) -> Iterator[tuple[str, Message]]:
         """Yield the second's trades of each instrument heard."""
         due_us = self._next_us
-        for name in sorted(self._told.keys() & heard):
+        for name in sorted(self._told.keys() & heard & self._feeds.keys()):  # what is listed no more is silent
             market, upto = self._feeds[name].market, self._upto(name, due_us)
             trades = [market.trade(number) for number in range(self._told[name], upto)]
             self._told[name] = upto
