@@ -101,7 +101,7 @@ def slowed(pipeline: Pipeline, name: str) -> Iterator[None]:
 def _order(pipeline: Pipeline, **fault: object) -> None:
     port = int((pipeline.data_dir / "simulator" / "port").read_text())
     request = urllib.request.Request(f"http://127.0.0.1:{port}/simulator/fault", data=json.dumps(fault).encode())
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         answer.read()
 
 

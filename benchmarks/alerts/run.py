@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+import nats
 from benchmarks.alerts.faults import FAULTS, Fault
 from benchmarks.chaos.__main__ import small_disk
 from tests import grafana
@@ -247,8 +248,12 @@ def _befall(
             fired.setdefault(one, time.monotonic() - began)
         return len(fired) == len(fault.fires)
 
-    with fault.does(pipeline):
-        _wait(all_fired, FIRES_WITHIN_S)
+    undone = []
+    try:
+        with fault.does(pipeline):
+            _wait(all_fired, FIRES_WITHIN_S)
+    except (OSError, AssertionError, nats.errors.Error) as error:
+        undone.append(f"{fault.name}: could not be done as it should, {error!r}")
     ended = time.monotonic()
 
     def all_clear() -> bool:
@@ -259,7 +264,7 @@ def _befall(
 
     _wait(all_clear, CLEARS_WITHIN_S)
     names = {name for name, _ in fault.fires} | fault.consequences | HICCUPS
-    wrong = [f"{fault.name}: {one} did not fire" for one in fault.fires if one not in fired]
+    wrong = undone + [f"{fault.name}: {one} did not fire" for one in fault.fires if one not in fired]
     wrong += [f"{fault.name}: {one} did not clear" for one in fired if one not in cleared]
     wrong += [f"{fault.name}: {name} fired too ({labels})" for name, labels in told.fired if name not in names]
     say(f"  fired: {sorted(told.fired)}")
