@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
+# Most tests wait for processes of their own: several files at a time, as many as there are cores, four at the most.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run demo test check fmt generate bench chaos env clean
@@ -26,13 +28,13 @@ demo: setup  ## The same with simulated exchanges: no network needed.
 	$(BIN)/tapeline up --simulate
 
 test: setup  ## Everything the tests need, then all of them.
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 check: setup  ## Format, lint, types, layers, unit tests, generated files: finds, never edits.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q tests/unit
+	$(PYTEST) -q tests/unit
 
 fmt: setup  ## Format the code and sort its imports.
 	$(BIN)/ruff format .
