@@ -11,11 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from schemas import tables
+from schemas import subjects, tables
 from services.storage_batcher.entry import Entry
 
 ROW_OVERHEAD = 256
 """Bytes that a waiting message takes beside its body: objects, subject, place in the list."""
+
+_CHECKPOINTS = subjects.CHECKPOINT_ALL.removesuffix(">")
+"""What the subjects begin with that are no records."""
 
 ALL = "all"
 """The slice that is a whole table."""
@@ -233,7 +236,8 @@ class Batcher:
             except KeyError:
                 target = self._route(message.subject)
             if target is None:
-                self.unknown[".".join(message.subject.split(".", 2)[:2])] += 1
+                if not message.subject.startswith(_CHECKPOINTS):
+                    self.unknown[".".join(message.subject.split(".", 2)[:2])] += 1
             elif target.owned:
                 target.add(message, now)
         self.caught_up(messages[-1].sequence)

@@ -171,6 +171,7 @@ def test_messages_go_to_the_table_of_their_kind() -> None:
             Row(16, "md.weather.binance.spot.BTC-USDT"),
             Row(17, "md.weather.okx.spot.BTC-USDT"),
             Row(18, "md.trade.okx.spot.BTC-USDT"),
+            Row(19, "checkpoint.03"),
         ],
         0.0,
     )
@@ -183,7 +184,7 @@ def test_messages_go_to_the_table_of_their_kind() -> None:
     }
     assert dict(batcher.unknown) == {"md.weather": 2}
     assert batcher.position == 10
-    assert slices["candles"].received == 18
+    assert slices["candles"].received == 19
 
 
 def test_full_memory_makes_everything_due_and_stops_reading() -> None:
