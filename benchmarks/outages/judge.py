@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ from tests.pipeline import at_rest
 
 MORE_CALLS = 1.1
 """So many times the fewest calls may be made."""
-_SETTINGS = "SETTINGS output_format_json_quote_64bit_integers = 0, output_format_json_quote_decimals = 1"
+SETTINGS = "SETTINGS output_format_json_quote_64bit_integers = 0, output_format_json_quote_decimals = 1"
 _MICROS = "toUnixTimestamp64Micro(timestamp) AS timestamp"
 _LOST_FOR_GOOD = ("book_change", "quote")
 _AT_ONCE = ("trade", "candle")
@@ -37,7 +38,7 @@ class Verdict:
 
 def judge(outage: Outage) -> Verdict:
     """Compare everything; `wrong` says in words what is not as it must be."""
-    counts = compare(outage.data, outage.exchanges, outage.cut_us, outage.back_us)
+    counts = compare(outage.data, settings_of(outage.exchanges), outage.cut_us, outage.back_us)
     verdict = Verdict(counts)
     for series, count in counts.items():
         name = " ".join(part or "-" for part in series)
@@ -48,7 +49,7 @@ def judge(outage: Outage) -> Verdict:
         if series[3] == "trade" and not (count.live and count.refilled):
             verdict.wrong.append(f"{name}: {count.live} live rows, {count.refilled} refilled ones")
     _judge_gaps(outage, verdict)
-    verdict.calls, verdict.fewest = calls(outage.asked, counts)
+    verdict.calls, verdict.fewest = calls_made(outage.asked, counts), fewest_calls(counts)
     if verdict.calls > verdict.fewest * MORE_CALLS:
         verdict.wrong.append(f"{verdict.calls} calls were made, {verdict.fewest} would have done")
     if outage.over_the_limit:
@@ -56,13 +57,13 @@ def judge(outage: Outage) -> Verdict:
     return verdict
 
 
-def compare(data: Path, exchanges: tuple[str, ...], from_us: int, until_us: int) -> dict[Series, truth.Count]:
+def compare(data: Path, settings: dict[str, Any], from_us: int, until_us: int) -> dict[Series, truth.Count]:
     """Compare the trades and candles of every instrument whose past the exchange serves with the market's own."""
-    known = truth.instruments(data, **settings_of(exchanges))
+    known = truth.instruments(data, **settings)
     rows: dict[Series, list[dict[str, Any]]] = defaultdict(list)
-    for row in at_rest(data, f"SELECT * REPLACE ({_MICROS}) FROM tapeline.trades ORDER BY sequence {_SETTINGS}"):
+    for row in at_rest(data, f"SELECT * REPLACE ({_MICROS}) FROM tapeline.trades ORDER BY sequence {SETTINGS}"):
         rows[row["exchange"], row["market"], row["symbol"], "trade", None].append(row)
-    for row in at_rest(data, f"SELECT * REPLACE ({_MICROS}) FROM tapeline.candles ORDER BY timestamp {_SETTINGS}"):
+    for row in at_rest(data, f"SELECT * REPLACE ({_MICROS}) FROM tapeline.candles ORDER BY timestamp {SETTINGS}"):
         rows[row["exchange"], row["market"], row["symbol"], "candle", row["interval"]].append(row)
     found: dict[Series, truth.Count] = {}
     for (exchange, market, symbol), instrument in known.items():
@@ -75,24 +76,33 @@ def compare(data: Path, exchanges: tuple[str, ...], from_us: int, until_us: int)
     return found
 
 
-def calls(asked: Counter[tuple[str, str, str]], counts: dict[Series, truth.Count]) -> tuple[int, int]:
-    """Return how many calls for trades and candles were made, and the fewest that bring what was refilled."""
+def calls_made(asked: Counter[tuple[str, str, str]], series: Iterable[Series]) -> int:
+    """Return how many calls were made to the endpoints that serve the past of these series."""
     paths = set()
+    for exchange, market, _, kind, interval in series:
+        history = history_of(exchange, market, kind, interval)
+        if history is not None:
+            paths.add((exchange, market, history.path("\0", 0, 0, 1).partition("?")[0].partition("\0")[0]))
+    return sum(
+        number
+        for (exchange, market, path), number in asked.items()
+        if any((exchange, market) == one[:2] and path.startswith(one[2]) for one in paths)
+    )
+
+
+def fewest_calls(counts: Mapping[Series, truth.Count]) -> int:
+    """Return the fewest calls that bring what was refilled, a run of rows for each series."""
     fewest = 0
     for (exchange, market, _, kind, interval), count in counts.items():
         history = history_of(exchange, market, kind, interval)
         assert history is not None
-        paths.add((exchange, market, history.path("\0", 0, 0, 1).partition("?")[0].partition("\0")[0]))
         fewest += -(-count.refilled // history.most)
-    made = 0
-    for (exchange, market, path), number in asked.items():
-        made += number * any((exchange, market) == one[:2] and path.startswith(one[2]) for one in paths)
-    return made, fewest
+    return fewest
 
 
 def _judge_gaps(outage: Outage, verdict: Verdict) -> None:
     """One gap on record for each numbered series, exact to the id, filled; what has no history is lost for good."""
-    gaps = at_rest(outage.data, f"SELECT * FROM tapeline.gap_detection_log {_SETTINGS}")
+    gaps = at_rest(outage.data, f"SELECT * FROM tapeline.gap_detection_log {SETTINGS}")
     verdict.gaps = len(gaps)
     refilled = {
         (row["exchange"], row["market"], row["symbol"]): row
@@ -100,7 +110,7 @@ def _judge_gaps(outage: Outage, verdict: Verdict) -> None:
             outage.data,
             "SELECT exchange, market, symbol, minIf(sequence, source = 'backfill') AS first, "
             "maxIf(sequence, source = 'backfill') AS last FROM tapeline.trades WHERE sequence IS NOT NULL "
-            f"GROUP BY ALL {_SETTINGS}",
+            f"GROUP BY ALL {SETTINGS}",
         )
     }
     of_trades = defaultdict(list)

@@ -184,7 +184,7 @@ class BackfillCore:
         """
         filling = self.fillings.get(series_of(gap))
         places = self._places(gap, now)
-        if filling is not None and any(not places - work.wanted for work in filling.works.values()):
+        if filling is not None and places and any(not places - work.wanted for work in filling.works.values()):
             return False
         self._tell(gap, "open", now, priority=self._ages.priority(age_us(gap, now)))
         self._open(self.states[gap.gap_id], now)
