@@ -1,8 +1,8 @@
 """`make bench`: run every benchmark, print its table, and keep each in benchmarks/results/ with date and machine.
 
 `python -m benchmarks storage` runs one of those by name and keeps it too; arguments behind the name (`--help` lists
-them) make it shorter or longer, and then its table is printed only. Those that are not in `KEPT` take long and are run by
-name only.
+them) make it shorter or longer, and then its table is printed only. What is not in `KEPT` takes long and is run
+by name only.
 """
 
 from __future__ import annotations

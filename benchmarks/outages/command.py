@@ -87,8 +87,8 @@ def table_of_crowd(outcome: Outcome) -> list[str]:
     deleted = sum(len(keys) for stretches in outcome.deleted.values() for keys in stretches.values())
     lines = [
         f"{outcome.symbols} symbols, {deleted:,} rows deleted in stretches of all three priorities, gap-backfill "
-        f"killed midway: {outcome.calls:,} calls, {outcome.fewest:,} at least; {outcome.over_the_limit} refused as too many; "
-        f"lost {lost}, doubled {doubled}, otherwise {otherwise}.",
+        f"killed midway: {outcome.calls:,} calls, {outcome.fewest:,} at least; {outcome.over_the_limit} refused as too "
+        f"many; lost {lost}, doubled {doubled}, otherwise {otherwise}.",
         "",
         "| priority | gaps filled | last one asked for, s after the deletion |",
         "|---|---|---|",
