@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import alerts, arbitrage, faults, fuzz, normaliser, outages, pipeline, storage, symbols
+from benchmarks import alerts, arbitrage, faults, fuzz, kinds, normaliser, outages, pipeline, storage, symbols
 from benchmarks.keeping import keep
 
 KEPT = {"pipeline": pipeline.run, "normaliser": normaliser.run, "arbitrage": arbitrage.run, "storage": storage.run}
@@ -20,6 +20,7 @@ WITH_ARGUMENTS = {
     "faults": faults.main,
     "fuzz": fuzz.main,
     "growth": pipeline.growth,
+    "kinds": kinds.main,
     "outages": outages.main,
     "pipeline": pipeline.main,
     "storage": storage.main,

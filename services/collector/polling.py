@@ -10,7 +10,7 @@ from urllib.parse import quote
 from schemas import subjects
 from schemas.control import Priority
 from schemas.records import Instrument
-from services.collector.polling_schedule import Schedule, first_spacing_s
+from services.collector.polling_schedule import Schedule, Settling, first_spacing_s
 from services.collector.rest import Rest
 from services.collector.tasks import together
 from services.shared.exchanges.declaration import AUDIT, Poll
@@ -20,6 +20,11 @@ from services.shared.runtime.http import Answer
 
 LOOK_S = 1.0
 """Longest wait between two looks at what is collected."""
+SETTLED_S = 20.0
+"""So long a book has had its snapshot and its changes before it is compared: the first change behind the snapshot, by
+which it is known to be in step, may take as long on a quiet market."""
+AUDITS_IN_LINE = 10
+"""Most of a market's audits that wait for leave at a time: what is asked every minute is not to be far behind them."""
 
 
 class Polling:
@@ -49,6 +54,8 @@ class Polling:
         """Says, before a book is asked for to be compared with ours, that ours is to be kept as it stands then."""
         self._asked: set[tuple[str, str]] = set()
         """Endpoint and symbol of what was asked for and has not come."""
+        self._audits = 0
+        """How many of these are audits."""
 
     async def run(self) -> None:
         """Ask for everything, for ever."""
@@ -62,11 +69,17 @@ class Polling:
         known: Sequence[Instrument] | None = None
         items: dict[str, Instrument | None] = {}
 
+        clock = asyncio.get_running_loop().time
+        settling = Settling(SETTLED_S)
+
         def may(symbol: str) -> bool:
             item = items[symbol]
-            return not self._crowded() and (poll.name != AUDIT or item is None or self._book_stands(item))
+            if self._crowded():
+                return False
+            if poll.name != AUDIT or item is None:
+                return True
+            return settling.settled(symbol, self._book_stands(item), clock()) and self._audits < AUDITS_IN_LINE
 
-        clock = asyncio.get_running_loop().time
         while True:
             if (collected := self._collected()) is not known:
                 known = collected
@@ -81,6 +94,7 @@ class Polling:
         key = (poll.name, symbol)
         if key not in self._asked:
             self._asked.add(key)
+            self._audits += poll.name == AUDIT
             path = path_of(poll, item)
             sending = partial(self._announce, symbol) if poll.name == AUDIT else None
             answered = partial(self._answered, key, path)
@@ -91,6 +105,7 @@ class Polling:
 
     def _answered(self, key: tuple[str, str], path: str, answer: Answer | None) -> None:
         self._asked.discard(key)
+        self._audits -= key[0] == AUDIT
         if answer is not None:
             self._publish(*key, path, answer)
 

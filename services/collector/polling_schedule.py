@@ -5,7 +5,7 @@ Pure: times come in, in seconds of a clock that never steps.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from heapq import heapify, heappop, heappush
 from math import floor
 
@@ -69,22 +69,35 @@ class Schedule:
         """Return when the next symbol is to be asked for; None: there is none."""
         return self._due[0][0] if self._due else None
 
-    def take(self, now: float, may: Callable[[str], bool] = lambda _: True) -> list[str]:
-        """Return what is to be asked for by now, each symbol once however late it is; it has its next turn then.
+    def take(self, now: float, may: Callable[[str], bool] = lambda _: True) -> Iterator[str]:
+        """Yield what is to be asked for by now, each symbol once however late it is; it has its next turn then.
 
-        One that `may` not be asked for yet is looked at again a little later.
+        One that `may` not be asked for yet, with what was yielded before it, is looked at again a little later.
         """
-        found: list[str] = []
         while self._due and self._due[0][0] <= now:
             _, symbol = heappop(self._due)
             if may(symbol):
-                found.append(symbol)
                 heappush(self._due, (self._turn_after(symbol, now), symbol))
+                yield symbol
             else:
                 heappush(self._due, (now + NOT_YET_S, symbol))
-        return found
 
     def _turn_after(self, symbol: str, now: float) -> float:
         phase, every_s = self._phases[symbol], self._every_s
         passed = floor((now - phase) / every_s + _ROUNDING)
         return (passed + 1) * every_s + phase
+
+
+class Settling:
+    """Which symbols have been as they should for `for_s` seconds, as far as was looked."""
+
+    def __init__(self, for_s: float) -> None:
+        self._for_s = for_s
+        self._since: dict[str, float] = {}
+
+    def settled(self, symbol: str, as_it_should: bool, now: float) -> bool:
+        """Take what a look has found; return whether it has been so for long enough."""
+        if not as_it_should:
+            self._since.pop(symbol, None)
+            return False
+        return now - self._since.setdefault(symbol, now) >= self._for_s

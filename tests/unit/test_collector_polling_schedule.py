@@ -6,7 +6,13 @@ from itertools import pairwise
 
 import pytest
 
-from services.collector.polling_schedule import FIRST_ROUND_SHARE, NOT_YET_S, Schedule, first_spacing_s
+from services.collector.polling_schedule import (
+    FIRST_ROUND_SHARE,
+    NOT_YET_S,
+    Schedule,
+    Settling,
+    first_spacing_s,
+)
 from services.shared.exchanges.binance_perp import BINANCE_PERP
 from services.shared.exchanges.declaration import AUDIT, Market
 from services.shared.exchanges.okx_perp import OKX_PERP
@@ -62,23 +68,30 @@ def test_a_symbol_that_is_given_up_is_asked_for_no_more_and_one_that_comes_again
     schedule.collect(["B"], START + 10)
     assert {symbol for _, symbol in asked(schedule, START + 900)} == {"B"}
     schedule.collect(["A", "B"], START + 900)
-    assert schedule.take(START + 900) == ["A"]
+    assert list(schedule.take(START + 900)) == ["A"]
 
 
 def test_what_may_not_be_asked_for_yet_is_looked_at_again_soon() -> None:
     schedule = Schedule(300.0, 0.0)
     schedule.collect(["A", "B"], START)
-    assert schedule.take(START, lambda symbol: symbol == "B") == ["B"]
+    assert list(schedule.take(START, lambda symbol: symbol == "B")) == ["B"]
     assert schedule.next_due() == START + NOT_YET_S
-    assert schedule.take(START + NOT_YET_S) == ["A"]
+    assert list(schedule.take(START + NOT_YET_S)) == ["A"]
 
 
 def test_after_a_pause_each_symbol_is_asked_for_once() -> None:
     schedule = Schedule(60.0, 0.0)
     schedule.collect(["A", "B", "C"], START)
-    schedule.take(START)
+    list(schedule.take(START))
     assert sorted(schedule.take(START + 10_000)) == ["A", "B", "C"]
-    assert schedule.take(START + 10_000) == []
+    assert list(schedule.take(START + 10_000)) == []
+
+
+def test_what_is_not_as_it_should_must_settle_again() -> None:
+    settling = Settling(20.0)
+    looks = ((True, 0.0), (True, 19.9), (True, 20.0), (False, 21.0), (True, 22.0), (True, 41.0), (True, 42.0))
+    assert [settling.settled("A", good, START + at) for good, at in looks] == [*[False] * 2, True, *[False] * 3, True]
+    assert not settling.settled("B", True, START + 42.0), "each symbol by itself"
 
 
 @pytest.mark.parametrize(

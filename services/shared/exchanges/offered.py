@@ -13,7 +13,7 @@ KINDS = tuple(record.KIND for record in records.MARKET_RECORDS if record not in 
 
 
 class Sources(NamedTuple):
-    """Where a market's records of one kind come from; nothing in either: it is not offered."""
+    """Where a market's records of one kind come from."""
 
     channels: tuple[Channel, ...]
     polls: tuple[Poll, ...]
@@ -28,6 +28,10 @@ class Sources(NamedTuple):
     def tell_of(self, symbol: str) -> bool:
         """Whether any of them tells of an instrument, by the exchange's own symbol; some streams only a few have."""
         return bool(self.polls) or any(not channel.per_symbol or channel.stream(symbol) for channel in self.channels)
+
+
+NOWHERE = Sources((), ())
+"""Of a kind that is not offered."""
 
 
 def sources(market: Market, kind: str) -> Sources:
