@@ -51,11 +51,19 @@ class Instrument:
         self.levels = lru_cache(64)(self._levels)
 
     def first_at(self, time_us: int) -> tuple[int, int]:
-        """Return MD's sequences of the first message, and of the first quote, from a market time on."""
-        first = bisect_left(self.quotes, time_us, key=lambda told: self.market.step_time(told.step))
-        book = bisect_left(self.books, time_us, key=lambda told: self.market.step_time(told.step))
-        quote = self.quotes[first].sequence
-        return min(quote, self.books[book].sequence), quote
+        """Return MD's sequences of the first message, and of the first quote, from a market time on.
+
+        Raises LookupError when nothing more was told.
+        """
+        found = []
+        for kind, told in (("quote", self.quotes), ("book", self.books)):
+            place = bisect_left(told, time_us, key=lambda one: self.market.step_time(one.step))
+            if place == len(told):
+                listing = self.market.listing
+                name = f"{listing.exchange} {listing.market} {listing.symbol}"
+                raise LookupError(f"no {kind} of {name} came behind the {len(told)} that were told before {time_us}")
+            found.append(told[place].sequence)
+        return min(found), found[0]
 
     def offers(self, side: str, sequence: int) -> Iterator[Levels]:
         """Yield what could be had on `bids` or `asks` by what was told up to a message, best first, per unit.

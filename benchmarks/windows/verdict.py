@@ -121,7 +121,12 @@ def _window(
     begin_us = start_us + window.start_s * SECOND_US
     end_us = begin_us + window.length_s * SECOND_US
     open_pairs = set(window.expected)
-    edges = {place: (at[place].first_at(begin_us), at[place].first_at(end_us)) for place in window.places}
+    try:
+        edges = {place: (at[place].first_at(begin_us), at[place].first_at(end_us)) for place in window.places}
+    except LookupError as error:
+        kind.missed += len(window.expected)
+        verdict.wrong.append(f"{window.kind} window at {window.start_s} s: {error}")
+        return
     for ident, life in list(waiting.items()):
         off = next((place for place in window.places if place in (life.buy, life.sell)), None)
         if off is None or life.buy.asset != off.asset:
