@@ -121,7 +121,8 @@ def _table(planter: Planter, judged: Judged, candles: Judged) -> list[str]:
     for hop in HOPS:
         lines.append(f"| {hop} | {planter.planted[hop]:,} | {judged.found[hop] + candles.found[hop]:,} |")
     said = ", ".join(f"{count:,} {verdict}" for verdict, count in sorted(judged.minutes.items()))
-    return [*lines, "", f"Minutes of a series: {said}."]
+    late = f"When a frame deleted from RAW was said is known to {planter.lag / 1_000_000:.1f} s."
+    return [*lines, "", f"Minutes of a series: {said}. {late}"]
 
 
 def _wait_until(at: float) -> None:

@@ -18,9 +18,10 @@ Series = tuple[str, str, str, str]
 HOPS = ("simulator", "raw", "md", "table")
 """Where something is lost: on the way to the collector, of the two streams before they are read, of a table."""
 
-KNOWING_US = 1_000_000
-"""A frame says when it came; when it was said is so much before at most."""
-
+BY_NUMBER = ("trade", "book_change")
+"""Kinds that exchanges number: what is missing lies between two of them, however long that is."""
+BY_COUNT = "in no table"
+"""How it is told that a table has fewer rows than were made in a minute."""
 WELL = ("complete", "silent")
 _CANDLE = "candle"
 _FROM_CANDLES_US = 10_000_000
@@ -70,7 +71,7 @@ def judge(proved: Iterable[Proved], losses: Iterable[Loss], first: int, last: in
                 judged.passed_over.append(f"{loss}: {said}")
             else:
                 judged.found[loss.hop] += 1
-        for piece in _pieces(one.stretches):
+        for piece in _pieces(one):
             slack = _FROM_CANDLES_US if one.kind == _CANDLE else 0
             if not any(loss.first <= piece.last + slack and loss.last >= piece.first for loss in gone):
                 judged.false_alarms.append(f"{' '.join(series)} {one.interval or ''}: {piece}")
@@ -93,12 +94,15 @@ def judge_candles(proved: Iterable[Proved], deleted: Mapping[tuple[Series, str],
     return judged
 
 
-def _pieces(stretches: Iterable[Stretch]) -> Iterator[Stretch]:
-    """Return what is called missing: whole where it is short, else minute by minute."""
-    for stretch in stretches:
+def _pieces(one: Proved) -> Iterator[Stretch]:
+    """Return what is called missing: between two numbers whole, else by the minute, which is as exact as counts are."""
+    for stretch in one.stretches:
         if stretch.verdict != "missing":
             continue
-        if stretch.last - stretch.first <= MINUTE_US:
+        if stretch.detail.endswith(BY_COUNT):
+            first, last = stretch.first // MINUTE_US * MINUTE_US, -(-stretch.last // MINUTE_US) * MINUTE_US
+            stretch = stretch._replace(first=first, last=last)
+        elif one.kind in BY_NUMBER or stretch.last - stretch.first <= MINUTE_US:
             yield stretch
             continue
         at = stretch.first

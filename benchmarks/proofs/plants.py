@@ -17,17 +17,20 @@ from collections.abc import Callable
 from typing import Any
 
 import orjson
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from nats.js import JetStreamContext
 
 import nats
-from benchmarks.proofs.losses import KNOWING_US, Loss, Series
+from benchmarks.proofs.losses import Loss, Series
 from schemas import frames, streams, subjects, tables
 from services.shared.exchanges.declaration import Numbering
 from services.shared.exchanges.registry import MARKETS
 from tests.pipeline import Pipeline, until
 
 SECOND_US = 1_000_000
+KNOWING_US = SECOND_US
+"""How long a frame may be on its way, beside how late it was handed out."""
 DROPPED = ("trade", "book_change")
 """What the exchange numbers: nobody can know of any other kind that the exchange said it."""
 PROVED = ("trade", "quote", "book_change", "ticker", "candle_update", "index_price", "liquidation")
@@ -43,6 +46,8 @@ class Planter:
         self._chance = random.Random(seed)
         self.losses: list[Loss] = []
         self.planted: dict[str, int] = dict.fromkeys(("simulator", "raw", "md", "table"), 0)
+        self.lag = KNOWING_US
+        """A frame says when it came: when it was said is so much before at most, microseconds."""
         self.candles: dict[tuple[Series, str], set[int]] = {}
         """Open times of the candles that were deleted, by series and interval."""
 
@@ -61,12 +66,16 @@ class Planter:
             time.sleep(pause_s)
 
     def read_ledger(self, since: int) -> None:
-        """Note what the simulator has swallowed, as its ledger says, from `since` on."""
+        """Note what the simulator has swallowed, as its ledger says, from `since` on, and how late it hands out."""
         for path in sorted((self._pipeline.data_dir / "ledger").glob("*.parquet")):
             exchange, market, kind = path.name.split("-")[0].split(".")
             if kind not in DROPPED:
                 continue
-            for row in pq.read_table(path, filters=[("fault", "==", "drop")]).to_pylist():
+            sent = pq.read_table(path)
+            lag = pc.max(pc.subtract(sent["handed_out_at"], sent["timestamp"])).as_py()
+            if lag is not None:
+                self.lag = max(self.lag, KNOWING_US + round(lag.total_seconds() * SECOND_US))
+            for row in sent.filter(pc.field("fault") == "drop").to_pylist():
                 said, handed = (round(row[name].timestamp() * SECOND_US) for name in ("timestamp", "handed_out_at"))
                 if handed < since:
                     continue
@@ -75,6 +84,7 @@ class Planter:
                 if kind == "book_change":
                     self.losses.append(Loss("simulator", (*series[:3], "orderbook"), said, handed, sure=False))
                 self.planted["simulator"] += 1
+        self.losses = [one._replace(first=one.last - self.lag) if one.hop == "raw" else one for one in self.losses]
 
     # -- streams ---------------------------------------------------------------------------------------------------
 
@@ -131,7 +141,7 @@ class Planter:
             channel = MARKETS[frame.exchange, frame.market].channels.get(frame.channel)
             if channel is None:  # what is said of connections, or was asked for
                 continue
-            first = frame.received_at - KNOWING_US
+            first = frame.received_at
             for kind in channel.kinds:
                 series = (frame.exchange, frame.market, frame.symbol, kind)
                 sure = kind in PROVED and frame.symbol != subjects.ALL
