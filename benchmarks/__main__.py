@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import alerts, arbitrage, faults, fuzz, kinds, normaliser, outages, pipeline, storage, symbols
+from benchmarks import alerts, arbitrage, faults, fuzz, kinds, normaliser, outages, pipeline, proofs, storage, symbols
 from benchmarks.keeping import keep
 
 KEPT = {"pipeline": pipeline.run, "normaliser": normaliser.run, "arbitrage": arbitrage.run, "storage": storage.run}
@@ -23,6 +23,7 @@ WITH_ARGUMENTS = {
     "kinds": kinds.main,
     "outages": outages.main,
     "pipeline": pipeline.main,
+    "proofs": proofs.main,
     "storage": storage.main,
     "symbols": symbols.main,
 }
