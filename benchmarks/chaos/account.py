@@ -60,11 +60,12 @@ class Gap(NamedTuple):
 
     def holds(self, event: Event) -> bool:
         """Whether an event lies in it: by ids where it has bounds in ids, else by time."""
-        if event.last_id is not None and self.first_missing is not None and self.last_missing is not None:
+        if event.last_id is not None and self.first_missing is not None:
             first = event.last_id if event.first_id is None else event.first_id
             # By time as well: numbers that the exchange made a leap over may have come after all, later.
             near = event.at_us is None or self._within(event.at_us, NEAR_US)
-            return near and first <= self.last_missing and event.last_id >= self.first_missing
+            ahead = self.last_missing is None or first <= self.last_missing
+            return near and ahead and event.last_id >= self.first_missing
         if event.at_us is None:
             return self._within(event.handed_us, NEAR_US)
         return self._within(event.at_us, 0)
@@ -140,13 +141,21 @@ def _line(
             found = gaps.get(((exchange, market, event.symbol), kind, event.interval), ())
             # Two channels may tell of one kind (OKX's mark and index prices): each records the gap.
             within = list({gap._replace(evidence=""): gap for gap in found if gap.holds(event)}.values())
-            if len(within) == 1 and allowed(exchange, market, within[0]):
+            if _one(within) and all(allowed(exchange, market, gap) for gap in within):
                 line.in_gaps += 1
             else:
                 line.faults.append(f"{exchange} {market} {kind} {event._replace(live=b'', refilled=b'')} in {within}")
     doubles = (rows.all[digest] - max(1, events[digest]) for digest in rows.refilled)
     line.more_than_sent = sum(rows.live.values()) + sum(count for count in doubles if count > 0)
     return line
+
+
+def _one(gaps: Sequence[Gap]) -> bool:
+    """Whether it is one gap, or two with a single moment between them, in which the event that is looked for lies."""
+    if len(gaps) != 2:
+        return len(gaps) == 1
+    earlier, later = sorted(gaps, key=lambda gap: gap.lost_from_us)
+    return earlier.before_us is not None and later.after_us is not None and earlier.before_us >= later.after_us
 
 
 def _columns(key: tuple[str, str, str], files: Sequence[Path]) -> list[str]:
