@@ -9,11 +9,13 @@ cannot be missed: a dropped quote is nowhere, and is counted as unseen.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,9 @@ from benchmarks.chaos.account import Gap, Instrument, account, recorded_gaps
 from benchmarks.chaos.verdict import table
 from benchmarks.faults import bounds, made
 from benchmarks.faults.run import EVENTS_PER_S, MARKETS, Plan, run
+from services.command_line.sql import URL_VARIABLE
 from services.shared.exchanges.registry import MARKETS as COLLECTED
+from tests.clickhouse_server import start_clickhouse
 
 EXCHANGES = tuple(dict.fromkeys(market.exchange for market in COLLECTED.values() if not market.withdrawn))
 SHOWN = 60
@@ -54,7 +58,8 @@ def main(arguments: list[str]) -> int:
                 run(data, plan)
             ran = time.monotonic()
             print("comparing", file=sys.stderr, flush=True)
-            wrong = judge(data, plan, given.books)
+            with _served(data):
+                wrong = judge(data, plan, given.books)
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             return INTERRUPTED
@@ -62,6 +67,18 @@ def main(arguments: list[str]) -> int:
         print(f"WRONG: {text[:600]}")
     print(f"\n{len(wrong)} differences. {ran - began:.0f} s to run, {time.monotonic() - ran:.0f} s to compare.")
     return 1 if wrong else 0
+
+
+@contextmanager
+def _served(data: Path) -> Iterator[None]:
+    """Have the tables of a data directory at rest served while many questions are asked: each would open them anew."""
+    server = start_clickhouse(data)
+    os.environ[URL_VARIABLE] = server.url
+    try:
+        yield
+    finally:
+        del os.environ[URL_VARIABLE]
+        server.stop()
 
 
 def judge(data: Path, plan: Plan, least_books: int) -> list[str]:
