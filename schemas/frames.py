@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
@@ -195,11 +195,15 @@ def _unpack(name: subjects.RawSubject, collector: str, connection: str, origin: 
     return found
 
 
+Saved = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+"""A number that can be saved in 64 bits."""
+
+
 class Count(NamedTuple):
     """Frames of one stream: so many in the time that is told of, and so many since the connection was opened."""
 
-    frames: int
-    total: int
+    frames: Saved
+    total: Saved
 
 
 class SessionEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -235,8 +239,8 @@ class SessionEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     last_number: int | None = None
     counts: dict[str, dict[str, Count]] = {}
     """By symbol and channel."""
-    since: int = 0
-    until: int = 0
+    since: Saved = 0
+    until: Saved = 0
 
 
 encode_session = msgspec.json.Encoder().encode

@@ -210,6 +210,7 @@ def test_what_found_no_room_is_told_as_dropped_and_not_counted() -> None:
     assert [counts for *_, counts in made.told()] == [{"BTC-USDT-PERP": {"ticker": Count(2, 2)}}]
 
 
-def test_counts_of_another_form_are_refused() -> None:
+@pytest.mark.parametrize("count", ["[1]", "[1,-1]", f"[1,{1 << 63}]", "7"])
+def test_counts_of_another_form_are_refused(count: str) -> None:
     with pytest.raises(BadFrame, match="not a session event"):
-        frames.decode_session(b'{"event":"counted","url":"","counts":{"X":{"y":[1]}}}')
+        frames.decode_session(b'{"event":"counted","url":"","counts":{"X":{"y":%s}}}' % count.encode())
