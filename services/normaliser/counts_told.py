@@ -32,7 +32,7 @@ class CountsTold(msgspec.Struct):
     """What was last told of one stream on one connection.
 
     `known`: whether every frame since then was to be read here. It is not for a connection that comes back after it was
-    taken for gone: the next event is then where counting begins.
+    taken for gone, nor for one that was open long before RAW begins: the next event is then where counting begins.
     """
 
     known: bool = False
@@ -53,6 +53,6 @@ class CountsTold(msgspec.Struct):
         due, since = told.frames, told.since
         if self.total is not None and self.total + told.frames < told.total:
             due, since = told.total - self.total, self.until
-        known, self.known = self.known, True
+        known, self.known = self.known and (self.total is not None or told.total == told.frames), True
         self.number, self.total, self.until = number, told.total, told.until
         return Short(due - frames, since, told.until) if known and due > frames else None

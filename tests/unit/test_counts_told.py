@@ -125,6 +125,13 @@ def test_one_that_comes_back_after_it_was_taken_for_gone_is_counted_from_its_nex
     assert gaps(found) == [("ticker", "ring", 1, 2)]
 
 
+def test_of_a_connection_older_than_raw_the_first_count_is_where_counting_begins(rig: Rig) -> None:
+    ticker(rig, 50)
+    assert gaps(counted(rig, 0, 40, 900)) == []
+    ticker(rig, NEXT + 1, lost=True)
+    assert gaps(counted(rig, 1, 1, 901)) == [("ticker", "ring", 1, 2)]
+
+
 def test_numbers_say_better_what_is_missing_and_counts_only_what_they_cannot_yet(rig: Rig) -> None:
     rig.session("subscribed", "trades", at=0.5)
     rig.trade(10, at=1)
