@@ -205,9 +205,9 @@ class ArbitrageCore:
             self.counters["clock_back"] += 1
             self._forget(at)
         if self.terms.spread_us:
-            second = signals.now // self.terms.spread_us
-            if second > leg.changed_second:
-                self._tell_spreads(leg, second)
+            place = (signals.now - leg.spread_phase) // self.terms.spread_us
+            if place > leg.spread_place:
+                self._tell_spreads(leg, place)
         return True
 
     def _forget(self, at: int) -> None:
@@ -218,20 +218,21 @@ class ArbitrageCore:
         self._marks.clear()
         self.signals.now = at
 
-    def _tell_spreads(self, leg: Leg, second: int) -> None:
+    def _tell_spreads(self, leg: Leg, place: int) -> None:
         """A leg's first record of a second: its pairs are told as they stood at the end of the last one with a change.
 
-        A pair whose other leg was here first in this second was told then.
+        A pair whose other leg was here first in this second was told then. Seconds begin at another moment for each
+        asset: all pairs at once would hold up the signals of the next fifth of a second.
         """
-        if leg.changed_second >= 0 and self.signals.signalling:
+        if leg.spread_place >= 0 and self.signals.signalling:
             interval = self.terms.spread_us
             for pair in self.signals.pairs.get(leg, ()):
                 other = pair.against(leg)
-                if other.changed_second < second:
-                    at = (max(leg.changed_second, other.changed_second) + 1) * interval
+                if other.spread_place < place:
+                    at = (max(leg.spread_place, other.spread_place) + 1) * interval + leg.spread_phase
                     if (spread := pair.spread(at)) is not None:
                         self.signals.tell(spread)
-        leg.changed_second = second
+        leg.spread_place = place
 
     # -- a restart -------------------------------------------------------------------------------------------------
 

@@ -65,6 +65,11 @@ class Journal:
         """Whether something is on its way."""
         return self._flight is not None
 
+    @property
+    def free(self) -> bool:
+        """Whether nothing is on its way that `store` would wait for."""
+        return self._flight is None or self._flight.done()
+
     async def store(self, told: Sequence[Output], checkpoint: Checkpoint) -> None:
         """Begin to store what was told up to a checkpoint, when what was begun before is stored.
 

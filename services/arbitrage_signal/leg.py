@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import accumulate
 from typing import NamedTuple
+from zlib import crc32
 
 from services.arbitrage_signal import inputs
 from services.arbitrage_signal.book import BadLevel, Book, Side, levels
@@ -86,7 +87,10 @@ class Leg:
         self._book_times = (0, 0, False)
         self._quote: tuple[int, int, int, int] | None = None
         self._quote_times = (0, 0, False)
-        self.changed_second = -1
+        self.spread_phase = crc32(told.asset.encode()) % terms.spread_us if terms.spread_us else 0
+        """When the grid of the spreads told for charts begins, microseconds behind the whole second."""
+        self.spread_place = -1
+        """The place on that grid of the last record; -1 before the first."""
         self._settle()
 
     def _step(self, quantity_step: str | None, exponent: int) -> int:
@@ -171,7 +175,7 @@ class Leg:
         self.book.clear()
         self.book_state = UNSEEN
         self._quote = None
-        self.changed_second = -1
+        self.spread_place = -1
         self._settle()
 
     def set_offset(self, offset_us: int) -> None:

@@ -15,6 +15,7 @@ import structlog
 
 from schemas import streams, subjects
 from schemas.errors import BadRecord, Broken, Busy, Overtaken
+from schemas.records import ArbitrageOpportunity
 from services.arbitrage_signal import metrics, stored
 from services.arbitrage_signal.core import ArbitrageCore
 from services.arbitrage_signal.journal import Checkpoint, Journal
@@ -28,6 +29,14 @@ from services.shared.runtime.warehouse import Warehouse
 READ_MOST = 1_000
 READ_TIMEOUT_S = 0.5
 WINDOW = 8_000
+SLICE = 50
+"""So many messages are worked on at a stretch. Between two of them an opportunity is on its way, and what has come from
+the server meanwhile is taken in."""
+
+GATHER_S = 0.1
+"""Spreads wait so long for company: they are for charts, and a batch costs the server as much as thirty messages."""
+
+MOST_HELD = 2_000
 CHECKPOINT_EVERY_S = 5.0
 """How often the checkpoint follows what is read while there is nothing to tell."""
 
@@ -64,6 +73,11 @@ class Live:
         self._journal = Journal(bus)
         self._checkpoint_at = 0.0
         self._skip = 0
+        self._held: list[Output] = []
+        """Told, and not yet on its way."""
+        self._held_since = 0.0
+        self._urgent = False
+        """Whether an opportunity is among them."""
         self._report_at = 0.0
 
     async def work(self) -> None:
@@ -108,7 +122,7 @@ class Live:
     def _pending(self) -> int:
         if self._reader is None or not self.reading:
             return 1
-        return self._reader.pending + (1 if self._busy or self._journal.flying else 0)
+        return self._reader.pending + (1 if self._busy or self._held or self._journal.flying else 0)
 
     async def _own(self) -> None:
         await self._resume()
@@ -116,17 +130,18 @@ class Live:
         assert reader is not None
         self.reading = True
         while not self._stop.is_set():
-            incoming = await reader.read(READ_MOST, READ_TIMEOUT_S)
+            incoming = await reader.read(READ_MOST, GATHER_S if self._held or self._journal.flying else READ_TIMEOUT_S)
             if incoming:
                 self._busy = True
                 await self._process(incoming)
                 self._busy = False
-            if asyncio.get_running_loop().time() - self._checkpoint_at > CHECKPOINT_EVERY_S:
-                await self._store([], reader.last)
-            if not reader.pending:
+            now = asyncio.get_running_loop().time()
+            if self._gathered(now) or now - self._checkpoint_at > CHECKPOINT_EVERY_S:
+                await self._flush(reader.last)
+            if not incoming:
                 await self._journal.settle()
             self._report()
-        await self._store([], reader.last)
+        await self._flush(reader.last)
         await self._journal.settle()
 
     # -- start -----------------------------------------------------------------------------------------------------
@@ -139,6 +154,7 @@ class Live:
         self._checkpoint_at = asyncio.get_running_loop().time()
         self._core = core = ArbitrageCore(self._terms)
         self._meter.restart()
+        self._held, self._urgent = [], False
         core.signals.signalling = False
         self._skip = 0
         await self._instruments(checkpoint.rebuild_from)
@@ -189,17 +205,42 @@ class Live:
     # -- signals ---------------------------------------------------------------------------------------------------
 
     async def _process(self, incoming: Sequence[Incoming]) -> None:
-        told: list[Output] = []
-        for message in incoming:
-            told += self._core.process(message.sequence, message.subject, message.body)
+        clock = asyncio.get_running_loop().time
+        for begin in range(0, len(incoming), SLICE):
+            part = incoming[begin : begin + SLICE]
+            for message in part:
+                if told := self._core.process(message.sequence, message.subject, message.body):
+                    self._hold(told, clock())
+            if self._journal.free and (self._urgent or self._gathered(clock())):
+                await self._flush(part[-1].sequence)
+            await asyncio.sleep(0)
         metrics.READ.inc(len(incoming))
-        await self._tell(told, incoming[-1].sequence)
+        if self._urgent or len(self._held) > MOST_HELD:
+            await self._flush(incoming[-1].sequence)
         for suspension in self._core.signals.suspensions:
             if suspension.suspended:
                 self._log.warning("pair_suspended", name=suspension.pair, reason="its prices are too far apart")
             else:
                 self._log.info("pair_trusted_again", name=suspension.pair)
         self._core.signals.suspensions.clear()
+
+    def _hold(self, told: list[Output], now: float) -> None:
+        if not self._held:
+            self._held_since = now
+        self._held += told
+        self._urgent = self._urgent or any(isinstance(record, ArbitrageOpportunity) for record in told)
+
+    def _gathered(self, now: float) -> bool:
+        """Tell whether what is held has waited long enough."""
+        return bool(self._held) and now - self._held_since > GATHER_S
+
+    async def _flush(self, sequence: int) -> None:
+        """Store what is held, and that everything up to a message is told; that alone where nothing is held."""
+        held, self._held, self._urgent = self._held, [], False
+        if held:
+            await self._tell(held, sequence)
+        else:
+            await self._store([], sequence)
 
     async def _tell(self, told: list[Output], sequence: int) -> None:
         """Store what was told; what a former run had stored of it already is passed over."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from zlib import crc32
 
 import pytest
 
@@ -350,12 +351,19 @@ def test_one_that_no_known_levels_fill_any_more_ends_for_its_depth(rig: Rig) -> 
 
 
 def test_spreads_are_told_once_a_second_as_they_stood_at_its_end(rig: Rig) -> None:
-    rig.quote(CHEAP, "99", "100", 1)
-    rig.quote(DEAR, "99.5", "100.5", 1.1)
-    rig.quote(DEAR, "100.6", "101", 1.9)
-    told = rig.quote(CHEAP, "98", "99", 2.2) + rig.quote(DEAR, "98", "99", 2.3)
+    # An asset's seconds begin at a moment of its own.
+    late_us = crc32(b"AB") % SECOND
+    late = late_us / SECOND
+    rig.quote(CHEAP, "99", "100", 1 + late)
+    rig.quote(DEAR, "99.5", "100.5", 1.1 + late)
+    rig.quote(DEAR, "100.6", "101", 1.9 + late)
+    told = rig.quote(CHEAP, "98", "99", 2.2 + late) + rig.quote(DEAR, "98", "99", 2.3 + late)
     (spread,) = [record for record in told if isinstance(record, ArbitrageSpread)]
-    assert (spread.exchange, spread.other_exchange, spread.timestamp) == ("binance", "okx", START + 2 * SECOND)
+    assert (spread.exchange, spread.other_exchange, spread.timestamp) == (
+        "binance",
+        "okx",
+        START + 2 * SECOND + late_us,
+    )
     assert (spread.bid_price, spread.ask_price, spread.other_bid_price, spread.other_ask_price) == (
         "99",
         "100",
