@@ -20,7 +20,7 @@ from typing import Any
 from benchmarks import books
 from benchmarks.windows.drive import SECOND_US, drive, market_settings, signal_environment
 from benchmarks.windows.known import instruments
-from benchmarks.windows.plan import Plan, plan
+from benchmarks.windows.plan import EXCHANGES, Plan, plan
 from benchmarks.windows.verdict import Verdict, judge, table
 from services.exchange_simulator.generator.names import assets
 from tests.clickhouse_server import ClickhouseServer, run_clickhouse
@@ -53,12 +53,15 @@ TOLD = (
 def main(arguments: list[str]) -> int:
     """Plan, run, compare, print; 0 when everything is as it must be."""
     parser = argparse.ArgumentParser("python -m benchmarks windows", description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--exchanges", default=",".join(EXCHANGES), help="two or more (default: %(default)s)")
     parser.add_argument("--assets", type=int, default=10, help="how many (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=7, help="of 43 s each (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the plan (default: %(default)s)")
     parser.add_argument("--data", type=Path, help="keep the run's data here; a run that is there is judged again")
     given = parser.parse_args(arguments)
-    planned = plan([asset.name for asset in assets(1, given.assets)], given.rounds, given.seed)
+    planned = plan(
+        given.exchanges.split(","), [asset.name for asset in assets(1, given.assets)], given.rounds, given.seed
+    )
     with tempfile.TemporaryDirectory() as folder:
         data = given.data or Path(folder) / "data"
         begun = data / "windows.json"

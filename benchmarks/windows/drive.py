@@ -33,7 +33,7 @@ SECOND_US = 1_000_000
 def market_settings(plan: Plan, start_us: int) -> dict[str, Any]:
     """Return what the simulator's markets hang on, as settings."""
     return {
-        "exchanges": EXCHANGES,
+        "exchanges": plan.exchanges,
         "markets": MARKETS,
         "symbols": plan.assets,
         "events_per_s": EVENTS_PER_S,
@@ -65,10 +65,12 @@ def drive(plan: Plan, data: Path, start_us: int) -> None:
         "TAPELINE_EXCHANGE_SIMULATOR_BLOCK_S": str(BLOCK_S),
         "TAPELINE_EXCHANGE_SIMULATOR_MISPRICINGS": ",".join(settings["mispricings"]),
     }
-    arguments = ("--simulate", "--exchanges", ",".join(EXCHANGES), "--symbols", ",".join(plan.assets))
+    arguments = ("--simulate", "--exchanges", ",".join(plan.exchanges), "--symbols", ",".join(plan.assets))
     with run_pipeline(data, *arguments, **environment) as pipeline:
         pipeline.addresses()
-        wall_us = start_us + until(lambda: _behind_us(data), "the simulator hands out its first quotes")
+        wall_us = start_us + until(
+            lambda: _behind_us(data, plan.exchanges[-1]), "the simulator hands out its first books"
+        )
         for order in sorted(plan.orders, key=lambda one: one.at_s):
             time.sleep(max(0.0, wall_us / SECOND_US + order.at_s - time.time()))
             pipeline.check()
@@ -82,9 +84,9 @@ def drive(plan: Plan, data: Path, start_us: int) -> None:
         _complain(pipeline)
 
 
-def _behind_us(data: Path) -> int | None:
-    """Return how far market time is behind the wall clock, by what the ledger says of the first quotes."""
-    path = next(iter(sorted((data / "ledger").glob("okx.spot.quote-*.parquet"))), None)
+def _behind_us(data: Path, exchange: str) -> int | None:
+    """Return how far market time is behind the wall clock, by what the ledger says of the first books."""
+    path = next(iter(sorted((data / "ledger").glob(f"{exchange}.perp.book_change-*.parquet"))), None)
     if path is None:
         return None
     told = pq.read_table(path, columns=["timestamp", "handed_out_at"])

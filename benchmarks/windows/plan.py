@@ -24,8 +24,6 @@ TURNS_BETWEEN = 4
 FAILING_TURN_S = 15
 SILENT_S = 9.5
 """A market that falls silent does so 4 s before the windows, and until what it held back of them is too old."""
-OTHER_COIN_AT = "gateio"
-FAR_COIN_AT = ("bybit", "spot")
 FAR_PERCENT = 50.0
 TURNS = ("true", "true", "below cost", "true", "short", "other coin")
 """What an asset's windows are, in turn."""
@@ -74,6 +72,7 @@ class Order(NamedTuple):
 class Plan(NamedTuple):
     """A run."""
 
+    exchanges: tuple[str, ...]
     assets: tuple[str, ...]
     windows: list[Window]
     orders: list[Order]
@@ -81,24 +80,27 @@ class Plan(NamedTuple):
     different_coins: tuple[str, ...]
 
 
-def plan(assets: Sequence[str], rounds: int, seed: int) -> Plan:
-    """Plan `rounds` rounds of a few turns and a failing one; the second half of the assets has coins of other names.
+def plan(exchanges: Sequence[str], assets: Sequence[str], rounds: int, seed: int) -> Plan:
+    """Plan `rounds` rounds of a few turns and a failing one.
 
-    The last asset's `FAR_COIN_AT` costs half as much again all the time, and nobody has said that it is another coin.
+    Of the second half of the assets the last exchange has coins of its own by the same names, as the settings say. The
+    last asset's spot price at the exchange before costs half as much again, and nobody has said that it is another coin.
     """
-    return _Planner(assets, rounds, seed).plan
+    return _Planner(tuple(exchanges), tuple(assets), rounds, seed).plan
 
 
 class _Planner:
-    def __init__(self, assets: Sequence[str], rounds: int, seed: int) -> None:
+    def __init__(self, exchanges: tuple[str, ...], assets: tuple[str, ...], rounds: int, seed: int) -> None:
         self._chance = random.Random(seed)
-        self._assets = tuple(assets)
-        self._two_coins = self._assets[len(assets) // 2 :]
-        self._far = Place(*FAR_COIN_AT, self._assets[-1])
+        self._exchanges = exchanges
+        self._assets = assets
+        self._other_coin_at = exchanges[-1]
+        self._two_coins = assets[len(assets) // 2 :]
+        self._far = Place(exchanges[-2], "spot", assets[-1])
         self._windows: list[Window] = []
         self._orders: list[Order] = []
         kinds = [cycle(TURNS[number % len(TURNS) :] + TURNS[: number % len(TURNS)]) for number in range(len(assets))]
-        failures = cycle(FAILURES)
+        failures = cycle(failure for failure in FAILURES if failure[1][0] in exchanges)
         at_s = LEAD_IN_S
         for _ in range(rounds):
             for _ in range(TURNS_BETWEEN):
@@ -108,16 +110,16 @@ class _Planner:
             self._fail(*next(failures), at_s)
             at_s += FAILING_TURN_S
         self._windows.append(Window("far coin", (self._far,), FAR_PERCENT, 0, at_s + 60, frozenset()))
-        different = tuple(f"{asset}:{OTHER_COIN_AT}" for asset in self._two_coins)
-        self.plan = Plan(self._assets, self._windows, self._orders, at_s, different)
+        different = tuple(f"{asset}:{self._other_coin_at}" for asset in self._two_coins)
+        self.plan = Plan(exchanges, self._assets, self._windows, self._orders, at_s, different)
 
     def _places(self, asset: str) -> list[Place]:
-        found = [Place(exchange, market, asset) for exchange in EXCHANGES for market in MARKETS]
+        found = [Place(exchange, market, asset) for exchange in self._exchanges for market in MARKETS]
         return [place for place in found if place != self._far]
 
     def _same_coin(self, one: Place, other: Place) -> bool:
         if one.asset in self._two_coins and one.exchange != other.exchange:
-            return OTHER_COIN_AT not in (one.exchange, other.exchange)
+            return self._other_coin_at not in (one.exchange, other.exchange)
         return True
 
     def _expected(self, off: Place, percent: float, failing: tuple[str, str] | None) -> frozenset[tuple[Place, Place]]:
@@ -135,7 +137,7 @@ class _Planner:
         places = [chance.choice(self._places(asset))]
         if kind == "other coin":
             # Both of that exchange's, or else its own two differ by right.
-            places = [place for place in self._places(asset) if place.exchange == OTHER_COIN_AT]
+            places = [place for place in self._places(asset) if place.exchange == self._other_coin_at]
         percent = chance.randrange(30, 46) / 100 if kind == "below cost" else chance.randrange(150, 401) / 100
         percent *= chance.choice((1, -1))
         length_s = 1 if kind == "short" else chance.randrange(3, 5)
