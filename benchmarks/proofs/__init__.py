@@ -32,6 +32,7 @@ KINDS = (
 EVENTS_PER_S = 300.0
 GATHER_S = 6.0
 """How long a reader is paused, so that there are messages it has not read."""
+ROUNDS_PER_MIN = 2
 SHOWN = 20
 
 
@@ -39,7 +40,7 @@ def main(arguments: list[str]) -> int:
     """Run, prove, judge, print; 0 when the proof was right about everything."""
     parser = argparse.ArgumentParser("python -m benchmarks proofs", description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--losses", type=int, default=1_000, help="how many (default: %(default)s)")
-    parser.add_argument("--minutes", type=int, default=8, help="of market (default: %(default)s)")
+    parser.add_argument("--minutes", type=int, default=8, help="of market, at least (default: %(default)s)")
     parser.add_argument("--symbols", default="3", help="how many assets, or which (default: %(default)s)")
     parser.add_argument("--exchanges", help="which (default: all)")
     parser.add_argument("--seed", type=int, default=1, help="of what is lost (default: %(default)s)")
@@ -57,15 +58,16 @@ def _run(data: Path, given: argparse.Namespace) -> int:
         os.kill(pipeline.starts("gap-backfill")[-1], signal.SIGSTOP)
         _subscribed(pipeline)
         first = -(-now_us() // MINUTE_US) * MINUTE_US
-        last = first + given.minutes * MINUTE_US
         _wait_until(first)
         planter = Planter(pipeline, given.seed)
-        asyncio.run(_plant(planter, given.losses // len(HOPS), last))
-        _wait_until(last)
-        planter.delete_rows(given.losses - 3 * (given.losses // len(HOPS)), first, last)
+        asyncio.run(_plant(planter, given.losses // len(HOPS), max(1, ROUNDS_PER_MIN * given.minutes)))
+        last = max(first + given.minutes * MINUTE_US, -(-now_us() // MINUTE_US) * MINUTE_US)
+        _wait_until(last + GATHER_S * 1_000_000)
+        planter.read_ledger(first)
+        planter.delete_rows(given.losses - sum(planter.planted.values()), first, last)
         _say("waiting until the last minute is counted")
         _wait_until(last + MINUTE_US + LATE_US + GATHER_S * 1_000_000)
-        planter.read_ledger(first)
+        until(lambda: _counted(pipeline, last), "the last minute is counted")
         _say("proving")
         status = _report(planter, _proved(pipeline, first, last), first, last)
         os.kill(pipeline.starts("gap-backfill")[-1], signal.SIGCONT)
@@ -73,21 +75,27 @@ def _run(data: Path, given: argparse.Namespace) -> int:
     return status
 
 
-async def _plant(planter: Planter, per_hop: int, last: int) -> None:
-    """Lose so many things at each of the first three hops, until the end of the last minute but a little."""
+async def _plant(planter: Planter, per_hop: int, rounds: int) -> None:
+    """Lose so many things at each of the first three hops, a little at each by turns."""
     left = {"simulator": per_hop, "raw": per_hop, "md": per_hop}
-    while True:
-        rounds = max(1, round((last - now_us()) / 1_000_000 / (3 * GATHER_S)))
-        if last - now_us() < 3 * GATHER_S * 1_000_000:
-            return
-        drops = -(-left["simulator"] // rounds)
+    share = -(-per_hop // rounds)
+    while any(left.values()):
         for hop, delete in (("raw", planter.delete_raw), ("md", planter.delete_md)):
-            before = planter.planted[hop]
-            await delete(-(-left[hop] // rounds), GATHER_S)
-            left[hop] -= planter.planted[hop] - before
+            if left[hop]:
+                before = planter.planted[hop]
+                await delete(min(share, left[hop]), GATHER_S)
+                left[hop] -= planter.planted[hop] - before
+        drops = min(share, left["simulator"])
         planter.drop(drops, GATHER_S / 2 / max(1, drops))
         left["simulator"] -= drops
         _say(f"to be lost: {left}")
+
+
+def _counted(pipeline: Pipeline, last: int) -> bool:
+    """Whether every market has told what it made in a minute behind the last one."""
+    told = "SELECT exchange, market, toUnixTimestamp64Micro(max(timestamp)) >= {0} AS told FROM {1} GROUP BY ALL"
+    rows = pipeline.sql(told.format(last, "tapeline.coverage_counts"))
+    return all(row["told"] for row in rows)
 
 
 def _subscribed(pipeline: Pipeline) -> None:

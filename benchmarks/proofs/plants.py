@@ -105,8 +105,11 @@ class Planter:
             process = self._pipeline.starts(reader)[-1]
             os.kill(process, signal.SIGSTOP)
             begin = (await js.stream_info(stream)).state.last_seq
-            await asyncio.sleep(gather_s)
-            end = (await js.stream_info(stream)).state.last_seq
+            end = begin
+            while end - begin < 20 * count:  # whoever writes it may be behind
+                self._pipeline.check()
+                await asyncio.sleep(gather_s)
+                end = (await js.stream_info(stream)).state.last_seq
             places = list(range(begin + 1, end + 1))
             self._chance.shuffle(places)
             deleted = 0
