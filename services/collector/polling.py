@@ -86,28 +86,31 @@ class Polling:
                 items = {item.symbol: item for item in known} if poll.per_symbol else {subjects.ALL: None}
                 schedule.collect(items, clock())
             for symbol in schedule.take(clock(), may):
-                self._ask(poll, symbol, items[symbol])
+                self._ask(poll, schedule, symbol, items[symbol])
             due = schedule.next_due()
             await asyncio.sleep(LOOK_S if due is None else min(LOOK_S, max(0.0, due - clock())))
 
-    def _ask(self, poll: Poll, symbol: str, item: Instrument | None) -> None:
+    def _ask(self, poll: Poll, schedule: Schedule, symbol: str, item: Instrument | None) -> None:
         key = (poll.name, symbol)
         if key not in self._asked:
             self._asked.add(key)
             self._audits += poll.name == AUDIT
             path = path_of(poll, item)
             sending = partial(self._announce, symbol) if poll.name == AUDIT else None
-            answered = partial(self._answered, key, path)
+            answered = partial(self._answered, schedule, key, path)
             self._rest.add(Priority.POLL, path, poll.weight, poll.name, answered, retry=False, sending=sending)
 
     def _announce(self, symbol: str) -> None:
         self._announce_audit(symbol, now_us())
 
-    def _answered(self, key: tuple[str, str], path: str, answer: Answer | None) -> None:
+    def _answered(self, schedule: Schedule, key: tuple[str, str], path: str, answer: Answer | None) -> None:
         self._asked.discard(key)
         self._audits -= key[0] == AUDIT
-        if answer is not None:
-            self._publish(*key, path, answer)
+        if answer is None:
+            schedule.failed(key[1], asyncio.get_running_loop().time())
+            return
+        schedule.answered(key[1])
+        self._publish(*key, path, answer)
 
 
 def path_of(poll: Poll, item: Instrument | None) -> str:

@@ -16,6 +16,8 @@ FIRST_ROUND_SHARE = 0.7
 """Of what an exchange allows of an endpoint, so much goes to a first round; the rest is for what else is asked."""
 NOT_YET_S = 1.0
 """A symbol that cannot be asked for yet is looked at again after so long."""
+AGAIN_S = 10.0
+"""What failed is asked for again after so long, twice as long with each failure in a row, and a period at most."""
 _GOLDEN = 0.6180339887498949
 """The fractions of its whole multiples fill an interval evenly, however many there are."""
 _ROUNDING = 1e-9
@@ -49,11 +51,14 @@ class Schedule:
         self._due: list[tuple[float, str]] = []
         self._free_at = 0.0
         """When the next new symbol may be asked for."""
+        self._failures: dict[str, int] = {}
+        """In a row, by symbol."""
 
     def collect(self, symbols: Collection[str], now: float) -> None:
         """Ask for these from now on, and for no others."""
         wanted = set(symbols)
         self._phases = {symbol: phase for symbol, phase in self._phases.items() if symbol in wanted}
+        self._failures = {symbol: count for symbol, count in self._failures.items() if symbol in wanted}
         self._due = [item for item in self._due if item[1] in wanted]
         heapify(self._due)
         new = [symbol for symbol in dict.fromkeys(symbols) if symbol not in self._phases]
@@ -81,6 +86,22 @@ class Schedule:
                 yield symbol
             else:
                 heappush(self._due, (now + NOT_YET_S, symbol))
+
+    def answered(self, symbol: str) -> None:
+        """There is an answer to what was asked: its next turn is as it has one."""
+        self._failures.pop(symbol, None)
+
+    def failed(self, symbol: str, now: float) -> None:
+        """There is none: ask again before its next turn."""
+        if symbol not in self._phases:
+            return
+        failures = self._failures[symbol] = self._failures.get(symbol, 0) + 1
+        again = now + min(AGAIN_S * 2.0 ** min(failures - 1, 32), self._every_s)
+        turn = next(at for at, name in self._due if name == symbol)
+        if again < turn:
+            self._due.remove((turn, symbol))
+            heapify(self._due)
+            heappush(self._due, (again, symbol))
 
     def _turn_after(self, symbol: str, now: float) -> float:
         phase, every_s = self._phases[symbol], self._every_s

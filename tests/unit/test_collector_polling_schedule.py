@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 
 from services.collector.polling_schedule import (
+    AGAIN_S,
     FIRST_ROUND_SHARE,
     NOT_YET_S,
     Schedule,
@@ -85,6 +86,28 @@ def test_after_a_pause_each_symbol_is_asked_for_once() -> None:
     list(schedule.take(START))
     assert sorted(schedule.take(START + 10_000)) == ["A", "B", "C"]
     assert list(schedule.take(START + 10_000)) == []
+
+
+def test_what_failed_is_asked_for_again_ever_later_and_then_at_its_turns() -> None:
+    schedule = Schedule(300.0, 0.0)
+    schedule.collect(["A"], START)
+    at, asked_at = START, []
+    for _ in range(8):
+        assert list(schedule.take(at)) == ["A"]
+        asked_at.append(at)
+        schedule.failed("A", at)
+        at = schedule.next_due() or 0.0
+    waits = [later - before for before, later in pairwise(asked_at)]
+    assert waits[:3] == [AGAIN_S, 2 * AGAIN_S, 4 * AGAIN_S]
+    assert all(0 < wait < 300.001 for wait in waits)
+    assert asked_at[-1] - asked_at[-2] == pytest.approx(300.0)
+    list(schedule.take(at))
+    schedule.answered("A")
+    at = schedule.next_due() or 0.0
+    list(schedule.take(at))
+    schedule.failed("A", at)
+    schedule.failed("B", at)
+    assert schedule.next_due() == at + AGAIN_S, "after an answer the waits begin anew; B is nobody's"
 
 
 def test_what_is_not_as_it_should_must_settle_again() -> None:
