@@ -21,7 +21,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from benchmarks import books
+from benchmarks import books, keeping
 from benchmarks.chaos.account import Gap, Instrument, account, recorded_gaps
 from benchmarks.chaos.verdict import table
 from benchmarks.faults import bounds, made
@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--exchanges", default=",".join(EXCHANGES), help="which (default: %(default)s)")
     parser.add_argument("--per-kind", type=int, default=50, help="faults of each kind (default: %(default)s)")
     parser.add_argument("--symbols", default="3", help="how many assets, or which (default: %(default)s)")
-    parser.add_argument("--per-min", type=float, default=10, help="faults of each kind a minute (default: %(default)s)")
+    parser.add_argument("--per-min", type=float, default=12, help="faults of each kind a minute (default: %(default)s)")
     parser.add_argument("--books", type=int, default=1_000, help="books compared per exchange (default: %(default)s)")
     parser.add_argument("--data", type=Path, help="keep the run's data here")
     parser.add_argument("--judge", action="store_true", help="run nothing: compare what --data has")
@@ -59,13 +59,20 @@ def main(arguments: list[str]) -> int:
             ran = time.monotonic()
             print("comparing", file=sys.stderr, flush=True)
             with _served(data):
-                wrong = judge(data, plan, given.books)
+                lines, wrong = judge(data, plan, given.books)
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             return INTERRUPTED
+    lines += [
+        "",
+        f"{given.per_kind} faults of each kind on each exchange were asked for: {', '.join(made.wanted())}. "
+        f"{len(wrong)} differences; {ran - began:.0f} s to run, {time.monotonic() - ran:.0f} s to compare.",
+    ]
+    print("\n".join(lines))
     for text in wrong[:SHOWN]:
         print(f"WRONG: {text[:600]}")
-    print(f"\n{len(wrong)} differences. {ran - began:.0f} s to run, {time.monotonic() - ran:.0f} s to compare.")
+    if not arguments:
+        keeping.keep("faults", lines)
     return 1 if wrong else 0
 
 
@@ -81,12 +88,12 @@ def _served(data: Path) -> Iterator[None]:
         server.stop()
 
 
-def judge(data: Path, plan: Plan, least_books: int) -> list[str]:
-    """Compare what a run left behind, print the tables, and return what is wrong, in words."""
+def judge(data: Path, plan: Plan, least_books: int) -> tuple[list[str], list[str]]:
+    """Compare what a run left behind; return the tables as lines of Markdown, and what is wrong, in words."""
     faults = made.read(data)
     wrong = made.too_few(faults, plan.exchanges, plan.per_kind)
     lines = account(data, lambda exchange, market, gap: made.caused(gap, faults.get((exchange, market), ())))
-    print("\n".join(table(lines)))
+    shown = table(lines)
     wrong += [fault for line in lines.values() for fault in line.faults]
     wrong += [
         f"{' '.join(key)}: {line.more_than_sent} rows more than were sent"
@@ -102,11 +109,12 @@ def judge(data: Path, plan: Plan, least_books: int) -> list[str]:
         data, symbols=plan.symbols, exchanges=plan.exchanges, markets=MARKETS, events_per_s=EVENTS_PER_S
     )
     compared = books.compare(data, known, least_books, seed=1)
-    print(
-        "\n| exchange | faults | of the rarest kind | gaps by number | numbers missing | gaps by time "
-        "| dropped frames without numbers, unseen | books compared | wrong |"
-    )
-    print("|---|---|---|---|---|---|---|---|---|")
+    shown += [
+        "",
+        "| exchange | faults | of the rarest kind | gaps by number | numbers missing | gaps by time "
+        "| dropped frames without numbers, unseen | books compared | wrong |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
     for exchange in plan.exchanges:
         hits = Counter(fault for key, those in faults.items() if key[0] == exchange for fault, _, _ in those)
         of_it = compared.get(exchange, books.Compared(0, []))
@@ -115,11 +123,11 @@ def judge(data: Path, plan: Plan, least_books: int) -> list[str]:
             *(found.by_number[exchange], found.numbers[exchange], found.by_time[exchange]),
             *(unseen[exchange], of_it.books, len(of_it.wrong)),
         )
-        print(f"| {exchange} | {' | '.join(f'{number:,}' for number in cells)} |")
+        shown.append(f"| {exchange} | {' | '.join(f'{number:,}' for number in cells)} |")
         wrong += of_it.wrong
         if of_it.books < least_books:
             wrong.append(f"{exchange}: {of_it.books} books were published; {least_books} were to be compared")
-    return wrong
+    return shown, wrong
 
 
 def _unseen(data: Path, gaps: Mapping[tuple[Instrument, str, str | None], list[Gap]]) -> Counter[str]:

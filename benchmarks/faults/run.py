@@ -18,7 +18,7 @@ MARKETS = ("spot", "perp")
 EVENTS_PER_S = 360.0
 BOOK_EVERY_S = 0.1
 """Books are published oftener than by default, so that there are many to compare."""
-LONGER = 1.5
+LONGER = 1.9
 """A fault that finds nothing to befall (a connection that is down just then) does not come to pass."""
 _SAID_EVERY_S = 15.0
 _KEPT = {0: "everything was stored", 3: "some was refused", 4: "some was lost"}
