@@ -92,15 +92,17 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser("python -m benchmarks alerts", description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--clean-minutes", type=float, default=30, help="minutes without faults (default: %(default)s)")
     parser.add_argument("--faster", type=float, default=FASTER, help="the rules' durations over this (default: 20)")
-    parser.add_argument("--only", help="faults whose name contains this")
+    parser.add_argument("--only", default="", help="faults whose name contains one of these, separated by commas")
+    parser.add_argument("--exchanges", help="binance, okx and which else (default: as tapeline up)")
     parser.add_argument("--data", type=Path, help="a new folder for data and logs to be kept in")
     given = parser.parse_args(arguments)
     if PROMETHEUS is None or ALERTMANAGER is None:
         raise SystemExit("this needs Prometheus and Alertmanager (Debian: prometheus, prometheus-alertmanager)")
+    exchanges = ("--exchanges", given.exchanges) if given.exchanges else ()
     with tempfile.TemporaryDirectory() as made:
         folder = (given.data or Path(made)).resolve()
         with small_disk(folder / "data", DISK_MIB, keep=given.data is not None) as own_disk, ExitStack() as running:
-            pipeline = running.enter_context(run_pipeline(folder / "data", "--simulate", **SETTINGS))
+            pipeline = running.enter_context(run_pipeline(folder / "data", "--simulate", *exchanges, **SETTINGS))
             log, address, configuration = running.enter_context(_alert_log(folder))
             told = Told(log)
             health = {**pipeline.addresses()["health"], "alert-log": address["health"]}
@@ -109,7 +111,7 @@ def main(arguments: list[str]) -> int:
                 run_alertmanager(folder / "faults", configuration, address["webhook"], given.faster)
             )
             prometheus = running.enter_context(run_prometheus(folder / "faults", health, given.faster, alertmanager))
-            chosen = [fault for fault in FAULTS if given.only is None or given.only in fault.name]
+            chosen = [fault for fault in FAULTS if any(part in fault.name for part in given.only.split(","))]
             outcomes = []
             say(f"waiting {USUAL_S / given.faster:.0f} s until it is known what is usual")
             time.sleep(USUAL_S / given.faster)
@@ -123,7 +125,7 @@ def main(arguments: list[str]) -> int:
                 outcomes += found
                 wrong += more
     print("\n".join(_table(outcomes)))
-    if given.only is None:
+    if not given.only:
         wrong += [f"no fault is known for {name}" for name in sorted(_declared() - {one.alert for one in outcomes})]
     for text in wrong:
         print(f"WRONG: {text}")
