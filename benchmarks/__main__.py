@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 
 from benchmarks import alerts, arbitrage, faults, fuzz, kinds, normaliser, outages, pipeline, proofs, storage, symbols
+from benchmarks import symbols_complete as complete
 from benchmarks.keeping import keep
 
 KEPT = {"pipeline": pipeline.run, "normaliser": normaliser.run, "arbitrage": arbitrage.run, "storage": storage.run}
@@ -17,6 +18,7 @@ KEPT = {"pipeline": pipeline.run, "normaliser": normaliser.run, "arbitrage": arb
 
 WITH_ARGUMENTS = {
     "alerts": alerts.main,
+    "complete": complete.main,
     "faults": faults.main,
     "fuzz": fuzz.main,
     "growth": pipeline.growth,

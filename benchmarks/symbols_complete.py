@@ -24,6 +24,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.keeping import keep
 from benchmarks.symbols_due import Due, connections, rounds
 from benchmarks.symbols_ledger import compare
 from benchmarks.symbols_use import Watch
@@ -61,6 +62,18 @@ class Run(NamedTuple):
     """Why connections were closed before the end, and what was refused."""
 
 
+class Report:
+    """What is told on the way, and kept."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, *lines: str) -> None:
+        """Print lines at once."""
+        self.lines += lines
+        print("\n".join(lines), flush=True)
+
+
 class Ended(NamedTuple):
     """A run that is over: how many requests each market refused as too many, by `exchange.market`."""
 
@@ -77,19 +90,20 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--exchanges", default="binance", help="which (default: %(default)s)")
     parser.add_argument("--data", type=Path, help="keep the run's data here")
     given = parser.parse_args(arguments)
+    report = Report()
     with tempfile.TemporaryDirectory() as folder:
         data = given.data or Path(folder) / "data"
-        ended = _run(data, given)
+        ended = _run(data, given, report)
         wrong = [] if ended.status == 0 else [f"tapeline up ended with exit status {ended.status}"]
         wrong += [f"{key}: {count} requests were above a limit" for key, count in ended.refused.items() if count]
-        wrong += _judge(data, _read(ended.log), given.seconds)
-    for text in wrong[:SHOWN]:
-        print(f"WRONG: {text}")
-    print(f"{len(wrong)} promises broken")
+        wrong += _judge(data, _read(ended.log), given.seconds, report)
+    report.say(*("", *(f"WRONG: {text}" for text in wrong[:SHOWN]), f"{len(wrong)} promises broken."))
+    if not arguments:
+        keep("complete", report.lines)
     return 1 if wrong else 0
 
 
-def _run(data: Path, given: argparse.Namespace) -> Ended:
+def _run(data: Path, given: argparse.Namespace, report: Report) -> Ended:
     """Run the pipeline to its end."""
     arguments = ("--simulate", "--exchanges", given.exchanges, "--symbols", str(given.symbols), "--for")
     watch = Watch()
@@ -104,8 +118,8 @@ def _run(data: Path, given: argparse.Namespace) -> Ended:
                 said = time.monotonic()
                 print(_progress(pipeline), file=sys.stderr, flush=True)
             time.sleep(LOOK_S)
-        print("\n".join(watch.table()), flush=True)
-        print("\nrequests above a limit: " + ", ".join(f"{key} {count}" for key, count in refused.items()))
+        report.say(*watch.table(), "")
+        report.say("Requests above a limit: " + ", ".join(f"{key} {count}" for key, count in refused.items()) + ".")
         return Ended(pipeline.process.returncode, pipeline.log(), refused)
 
 
@@ -148,24 +162,26 @@ def _read(log: str) -> Run:
     return Run(began, ended, symbols, opened, broken)
 
 
-def _judge(data: Path, run: Run, seconds: int) -> list[str]:
+def _judge(data: Path, run: Run, seconds: int, report: Report) -> list[str]:
     """Return, in words, what was promised and is not so."""
     wrong = list(run.broken)
     share = CollectorSettings.load(data_dir=data).request_share
-    print("\n| market | symbols | connections | allowed by the limits |\n|---|---|---|---|")
+    report.say("", "| market | symbols | connections | asked for by the limits |", "|---|---|---|---|")
     for key, count in run.symbols.items():
         asked = connections(_market(key), [f"{number}" for number in range(count)])
-        print(f"| {key} | {count:,} | {run.opened[key]} | {sum(asked.values())} |")
+        report.say(f"| {key} | {count:,} | {run.opened[key]} | {sum(asked.values())} |")
         if run.opened[key] != sum(asked.values()):
             wrong.append(f"{key}: {run.opened[key]} connections were opened; the limits ask for {sum(asked.values())}")
-    wrong += _streamed(data, run)
-    print(
-        f"\n| market | asked of each symbol | weight | limit, of which {share:.0%} is used | allowed s | "
-        f"{PATIENCE} times s | last symbol s | symbols |\n|---|---|---|---|---|---|---|---|"
+    wrong += _streamed(data, run, report)
+    report.say(
+        "",
+        f"| market | asked of each symbol | weight | limit, of which {share:.0%} is used | allowed s | "
+        f"{PATIENCE} times s | last symbol s | symbols |",
+        "|---|---|---|---|---|---|---|---|",
     )
     for key, count in run.symbols.items():
         for due in rounds(_market(key), count, share):
-            wrong += _asked(data, run, key, due, seconds)
+            wrong += _asked(data, run, key, due, seconds, report)
     return wrong
 
 
@@ -174,10 +190,10 @@ def _market(key: str) -> Market:
     return MARKETS[exchange, market]
 
 
-def _streamed(data: Path, run: Run) -> Iterator[str]:
+def _streamed(data: Path, run: Run, report: Report) -> Iterator[str]:
     """Compare what was sent with what is stored."""
-    print("\n| market | kind | sent | symbols | not stored, at start or end | missing | not sent |")
-    print("|---|---|---|---|---|---|---|", flush=True)
+    report.say("", "| market | kind | sent | symbols | not stored, at start or end | missing | not sent |")
+    report.say("|---|---|---|---|---|---|---|")
     window = (run.began_us + SETTLED_S * 1_000_000, run.ended_us - EDGE_US)
     for (exchange, market, kind), found in compare(data, *window):
         lost, more = sum(found.missing.values()), sum(found.surplus.values())
@@ -192,7 +208,7 @@ def _streamed(data: Path, run: Run) -> Iterator[str]:
             yield f"{key} {kind}: the exchange sent it of {found.symbols} symbols, not of {run.symbols[key]}"
 
 
-def _asked(data: Path, run: Run, key: str, due: Due, seconds: int) -> list[str]:
+def _asked(data: Path, run: Run, key: str, due: Due, seconds: int, report: Report) -> list[str]:
     """Judge what one endpoint was asked for: when the last symbol had its answer, and whether that was in time."""
     exchange, market = key.split(".")
     poll, count = due.poll, run.symbols[key]
@@ -202,10 +218,9 @@ def _asked(data: Path, run: Run, key: str, due: Due, seconds: int) -> list[str]:
     allowed = max(PATIENCE * due.seconds, least)
     in_time = sum(at <= allowed for at in came)
     last = f"{max(came):,.0f}" if len(came) == count else "-"
-    print(
+    report.say(
         f"| {key} | {poll.name} | {due.weight:,} | {due.rate} | {due.seconds:,.1f} | {allowed:,.1f} | {last} | "
-        f"{in_time:,} of {count:,} in time{'' if allowed <= seconds else ' (not due yet)'} |",
-        flush=True,
+        f"{in_time:,} of {count:,} in time{'' if allowed <= seconds else ' (not due yet)'} |"
     )
     if in_time == count or allowed > seconds:
         return []

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import chdb
 import pyarrow.parquet as pq
 
 from schemas import tables
@@ -113,6 +112,8 @@ def _hashes_of(side: _Side, symbols: list[str]) -> str:
 
 
 def _ask_ledger(statement: str) -> bytes:
+    import chdb  # the engine takes a second to load
+
     answer: bytes = chdb.query(statement, "TSV").bytes()
     return answer
 

@@ -123,10 +123,22 @@ def results_block() -> str:
     return "\n\n".join(found)
 
 
+def symbols_block() -> str:
+    """Return what `python -m benchmarks symbols` told last."""
+    kept = RESULTS / "symbols.md"
+    return kept.read_text().strip() if kept.exists() else "Not measured yet."
+
+
 def readme() -> str:
     """Return README.md with its generated blocks made anew."""
     text = README.read_text()
-    for name, block in (("tables", tables_block()), ("kinds", kinds_block()), ("results", results_block())):
+    blocks = {
+        "tables": tables_block(),
+        "kinds": kinds_block(),
+        "symbols": symbols_block(),
+        "results": results_block(),
+    }
+    for name, block in blocks.items():
         pattern = re.compile(rf"(<!-- generated: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
         text = pattern.sub(lambda match, block=block: f"{match[1]}{block}\n{match[2]}", text)  # type: ignore[misc]
     return text
