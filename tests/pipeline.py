@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+URL_VARIABLE = "TAPELINE_CLICKHOUSE_URL"
+"""As `tapeline sql` reads it."""
 TAPELINE = str(Path(sys.executable).with_name("tapeline"))
 PATIENCE_S = 300.0
 """How long a test waits for something that must happen before it says that it did not."""
@@ -105,12 +107,7 @@ class Pipeline:
 
     def sql(self, statement: str) -> list[dict[str, Any]]:
         """Ask the running pipeline's ClickHouse."""
-        url = f"{self.addresses()['clickhouse_url']}/?default_format=JSONEachRow"
-        try:
-            with urllib.request.urlopen(url, data=statement.encode(), timeout=60) as answer:
-                return [json.loads(line) for line in answer.read().splitlines()]
-        except urllib.error.HTTPError as error:
-            raise AssertionError(error.read().decode()) from None
+        return asked(self.addresses()["clickhouse_url"], statement)
 
     def wait(self) -> int:
         """Wait for the end; return the exit status."""
@@ -139,8 +136,19 @@ def run_pipeline(data_dir: Path, *arguments: str, **environment: str) -> Iterato
                 pipeline.process.wait()
 
 
+def asked(url: str, statement: str) -> list[dict[str, Any]]:
+    """Ask a ClickHouse by HTTP."""
+    try:
+        with urllib.request.urlopen(f"{url}/?default_format=JSONEachRow", statement.encode(), timeout=60) as answer:
+            return [json.loads(line) for line in answer.read().splitlines()]
+    except urllib.error.HTTPError as error:
+        raise AssertionError(error.read().decode()) from None
+
+
 def at_rest(data_dir: Path, statement: str) -> list[dict[str, Any]]:
-    """Ask a data directory at rest, as a user would."""
+    """Ask a data directory at rest, as a user would; or the server that has it open, where the variable names one."""
+    if (url := os.environ.get(URL_VARIABLE)) is not None:
+        return asked(url, statement)
     done = subprocess.run(
         [TAPELINE, "sql", "--data", str(data_dir), "--format", "JSONEachRow", statement],
         capture_output=True,

@@ -26,9 +26,9 @@ from benchmarks.chaos.account import Gap, Instrument, account, recorded_gaps
 from benchmarks.chaos.verdict import table
 from benchmarks.faults import bounds, made
 from benchmarks.faults.run import EVENTS_PER_S, MARKETS, Plan, run
-from services.command_line.sql import URL_VARIABLE
 from services.shared.exchanges.registry import MARKETS as COLLECTED
 from tests.clickhouse_server import start_clickhouse
+from tests.pipeline import URL_VARIABLE
 
 EXCHANGES = tuple(dict.fromkeys(market.exchange for market in COLLECTED.values() if not market.withdrawn))
 SHOWN = 60
