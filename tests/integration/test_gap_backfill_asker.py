@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-from aiohttp import web
 from nats.aio.msg import Msg
 
 from schemas import control, streams, subjects
-from schemas.frames import unpack
-from schemas.records import Gap, Instrument
-from schemas.spans import Spans
-from services.gap_backfill.asker import Asker, Origin
-from services.gap_backfill.core import BackfillCore
-from services.gap_backfill.patience import Patience
-from services.gap_backfill.settings import GapBackfillSettings
-from services.gap_backfill.stock import Listings
-from services.shared.exchanges.declaration import Listing
-from services.shared.exchanges.known_history import history_of
-from services.shared.exchanges.registry import MARKETS
-from services.shared.runtime import logs
 from services.shared.runtime.bus import Bus
-from services.shared.runtime.clock import now_us
-from services.shared.runtime.http import Http
-from services.shared.runtime.reader import Reader
-from services.shared.runtime.ring import Ring, oldest_unread_of_raw
-
-MARKET = ("binance", "perp")
-SYMBOL = "BTC-USDT-PERP"
+from tests.gap_asker_rig import SYMBOL, Exchange, Rig, asking, serving
 
 
 def rows(*numbers: int) -> str:
@@ -41,153 +21,27 @@ def rows(*numbers: int) -> str:
     )
 
 
-@dataclass
-class Exchange:
-    """Answers in turn; the last answer again and again."""
-
-    answers: list[tuple[int, str]]
-    asked: list[str] = field(default_factory=list)
-    url: str = ""
-
-    async def handle(self, request: web.Request) -> web.Response:
-        self.asked.append(request.path_qs)
-        status, body = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        headers = {"Retry-After": "0"} if status == 429 else {}
-        return web.Response(status=status, text=body, headers=headers)
+@pytest.fixture
+async def opened() -> AsyncIterator[AsyncExitStack]:
+    """What a test has opened, closed after it."""
+    async with AsyncExitStack() as stack:
+        yield stack
 
 
 @pytest.fixture
-async def serve() -> AsyncIterator[Callable[[list[tuple[int, str]]], Any]]:
-    runners: list[web.AppRunner] = []
-
+def serve(opened: AsyncExitStack) -> Callable[[list[tuple[int, str]]], Any]:
     async def start(answers: list[tuple[int, str]]) -> Exchange:
-        exchange = Exchange(answers)
-        app = web.Application()
-        app.router.add_get("/{path:.*}", exchange.handle)
-        runner = web.AppRunner(app)
-        runners.append(runner)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        exchange.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        return exchange
+        return await opened.enter_async_context(serving(answers))
 
-    yield start
-    for runner in runners:
-        await runner.cleanup()
-
-
-@dataclass
-class Rig:
-    """An asker with one gap, ids 5 to 7, and what it did."""
-
-    core: BackfillCore
-    task: asyncio.Task[None]
-    requests: list[control.BudgetRequest]
-    reports: list[control.BudgetReport]
-    bus: Bus
-
-    async def until(self, happened: Callable[[], object]) -> None:
-        async with asyncio.timeout(60):
-            while not happened():
-                assert not self.task.done(), self.task
-                for filling in self.core.lookups(now_us()):
-                    self.core.looked(filling, Spans(), now_us())
-                await asyncio.sleep(0.005)
-
-    async def frames(self) -> list[Any]:
-        _, end = await self.bus.bounds(streams.RAW)
-        reader = Reader(self.bus, streams.RAW, [subjects.RAW_ALL], 0)
-        found = []
-        while reader.last < end:
-            found += [
-                frame for item in await reader.read(100, 5) for frame in unpack(item.subject, item.headers, item.body)
-            ]
-        await reader.close()
-        return found
+    return start
 
 
 @pytest.fixture
-async def rig(bus: Bus) -> AsyncIterator[Callable[..., Any]]:
-    tasks: list[asyncio.Task[None]] = []
-    https: list[Http] = []
+def rig(opened: AsyncExitStack, bus: Bus) -> Callable[..., Any]:
+    async def make(exchange: Exchange, **more: Any) -> Rig:
+        return await opened.enter_async_context(asking(bus, exchange, **more))
 
-    async def make(exchange: Exchange, *, keeper: bool = True, **patience: int) -> Rig:
-        settings = GapBackfillSettings.load(rest_urls={"binance.perp": exchange.url}, call_pause_s=0.0)
-        fast = {"first_us": 1_000, "most_us": 2_000, **patience}
-        core = BackfillCore(history_of, patience=Patience(**fast))
-        listings = Listings(None)  # type: ignore[arg-type]  # no table is asked: the instrument is known
-        item = Instrument(
-            exchange="binance",
-            market="perp",
-            symbol=SYMBOL,
-            timestamp=1,
-            timestamp_source="received",
-            received_at=1,
-            source="live",
-            exchange_symbol="BTCUSDT",
-            status="trading",
-            base="BTC",
-            quote="USDT",
-            asset="BTC",
-            multiplier="1",
-        )
-        listings.by_market = {MARKET: Listing([item])}
-        http = Http(5)
-        await http.__aenter__()
-        https.append(http)
-        log = logs.configure(settings, "test")
-        ring = Ring(bus, streams.RAW, oldest_unread_of_raw, 5.0, log)
-        origin = Origin("gap-backfill", now_us())
-        markets = {"perp": MARKETS[MARKET]}
-        asker = Asker("binance", markets, core, bus, ring, http, settings, origin, listings, log)
-        requests: list[control.BudgetRequest] = []
-        reports: list[control.BudgetReport] = []
-
-        async def grant(message: Msg) -> None:
-            requests.append(control.decode_request(message.data))
-            await message.respond(control.encode(control.BudgetGrant(True)))
-
-        async def hear(message: Msg) -> None:
-            reports.append(control.decode_report(message.data))
-
-        if keeper:
-            await bus.respond(subjects.budget("binance"), grant)
-        await bus.respond(subjects.budget_report("binance"), hear)
-        now = now_us()
-        core.take(
-            Gap(
-                exchange="binance",
-                market="perp",
-                symbol=SYMBOL,
-                timestamp=now,
-                timestamp_source="match",
-                received_at=now,
-                source="live",
-                gap_id="g",
-                kind="trade",
-                gap_type="sequence",
-                status="open",
-                evidence="id 8 follows 4",
-                first_missing=5,
-                last_missing=7,
-                before_timestamp=now,
-                detection_time=now,
-            ),
-            now,
-        )
-        for filling in core.lookups(now):
-            core.resume(filling, Spans(), 0)
-            core.looked(filling, Spans(), now)
-        task = asyncio.create_task(asker.run())
-        tasks.append(task)
-        return Rig(core, task, requests, reports, bus)
-
-    yield make
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    for http in https:
-        await http.__aexit__(None, None, None)
+    return make
 
 
 async def test_every_bad_answer_is_passed_over_and_the_good_one_is_published_as_it_came(serve: Any, rig: Any) -> None:
