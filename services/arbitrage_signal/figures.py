@@ -10,13 +10,9 @@ from typing import Any
 
 from services.arbitrage_signal.terms import HORIZONS, SECOND
 
-MINUTE_US = 60 * SECOND
 HOUR_US = 3_600 * SECOND
 DURATIONS_S = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 300)
 """Upper bounds of the classes of durations, seconds; what lasted longer is a class of its own."""
-
-MOST_LINES = 8
-"""Pairs whose spread is drawn: those that came nearest to a profit."""
 
 Row = dict[str, Any]
 
@@ -27,8 +23,13 @@ def pair_of(row: Row) -> str:
     return f"{row['asset']}: {buy} > {row['sell_exchange']}.{row['sell_market']}.{row['sell_symbol']}"
 
 
-def figures(day: str, begin: int, opportunities: list[Row], spreads: list[Row]) -> dict[str, Any]:
-    """Return everything that the report of a day shows. `begin`: the day's first microsecond."""
+def figures(
+    day: str, begin: int, opportunities: list[Row], spreads: dict[str, list[tuple[int, float]]]
+) -> dict[str, Any]:
+    """Return everything that the report of a day shows. `begin`: the day's first microsecond.
+
+    `spreads`: the lines to be drawn, as `stored.nearest_spreads` has them.
+    """
     last: dict[str, Row] = {}
     first: dict[str, Row] = {}
     for row in opportunities:
@@ -48,7 +49,7 @@ def figures(day: str, begin: int, opportunities: list[Row], spreads: list[Row]) 
         "reasons": dict(Counter(row["reason"] for row in closed)),
         "profit_by_size": _profit_by_size(first.values()),
         "profit_by_delay": _profit_by_delay(first, last),
-        "spreads": _spreads(spreads, begin),
+        "spreads": spreads,
     }
 
 
@@ -98,20 +99,3 @@ def _profit_by_delay(first: dict[str, Row], last: dict[str, Row]) -> list[dict[s
             {"delay_s": after / SECOND, "profit": sum(float(row[name]) for row in last.values() if name in row)}
         )
     return found
-
-
-def _spreads(rows: list[Row], begin: int) -> dict[str, list[tuple[int, float]]]:
-    """The best net spread of each minute, percent, of the pairs that came nearest to a profit."""
-    best: dict[str, dict[int, float]] = defaultdict(dict)
-    for row in rows:
-        here = f"{row['exchange']}.{row['market']}.{row['symbol']}"
-        there = f"{row['other_exchange']}.{row['other_market']}.{row['other_symbol']}"
-        minute = (row["timestamp"] - begin) // MINUTE_US
-        for name, value in (
-            (f"{row['asset']}: {here} > {there}", float(row["net_percent"])),
-            (f"{row['asset']}: {there} > {here}", float(row["reverse_net_percent"])),
-        ):
-            if not row["suspended"]:
-                best[name][minute] = max(best[name].get(minute, value), value)
-    nearest = sorted(best, key=lambda name: (-max(best[name].values()), name))[:MOST_LINES]
-    return {name: sorted(best[name].items()) for name in nearest}

@@ -26,7 +26,7 @@ async def replayed(warehouse: Warehouse, core: ArbitrageCore, begin: int, end: i
     if found is None:
         return
     first, last = found
-    for message in await stored.instruments(warehouse, first):
+    for message in (*await stored.instruments(warehouse, first), *await stored.clock_offsets(warehouse, first)):
         core.process(message.sequence, message.subject, message.body)
     async for message in stored.replay(warehouse, first, last):
         for record in core.process(message.sequence, message.subject, message.body):

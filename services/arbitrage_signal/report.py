@@ -29,6 +29,9 @@ _STYLE = (
     ".legend span{display:inline-block;width:1em;height:.6em;margin-right:.5em}"
 )
 
+MOST_LINES = 8
+"""Pairs whose spread is drawn: those that came nearest to a profit."""
+
 
 class ReportSettings(Settings):
     """Which day, and where the report goes."""
@@ -43,16 +46,26 @@ def page(data: dict[str, Any]) -> str:
     """Return the report as one HTML page."""
     quotes = ", ".join(sorted({row["quote"] for row in data["best"]})) or "quote currency"
     sections = (
-        ("Net spread at the best prices, best of each minute", charts.lines(data["spreads"], "%")),
-        ("Opportunities by pair and hour (UTC)", charts.hours(data["by_pair_and_hour"])),
-        ("How long they lasted", charts.bars([(row["class"], row["count"]) for row in data["durations"]], "")),
         (
-            f"Profit by trade size, each opportunity taken when it opened ({quotes})",
-            charts.bars([(row["size"], row["profit"]) for row in data["profit_by_size"]], ""),
+            "Net spread at the best prices, after fees, best of each minute",
+            charts.lines(data["spreads"], "percent of the cost"),
+        ),
+        ("Opportunities by pair and hour of the day (UTC)", charts.hours(data["by_pair_and_hour"])),
+        (
+            "How long they lasted",
+            charts.bars([(row["class"], row["count"]) for row in data["durations"]], "duration", "opportunities"),
         ),
         (
-            f"Profit left after a delay, best size ({quotes})",
-            charts.bars([(f"{row['delay_s']:g} s", row["profit"]) for row in data["profit_by_delay"]], ""),
+            "Profit by trade size, each opportunity taken when it opened",
+            charts.bars([(row["size"], row["profit"]) for row in data["profit_by_size"]], f"size, {quotes}", quotes),
+        ),
+        (
+            "Profit left after a delay, best size",
+            charts.bars(
+                [(f"{row['delay_s']:g} s", row["profit"]) for row in data["profit_by_delay"]],
+                "delay from the signal to the trade",
+                quotes,
+            ),
         ),
     )
     body = "".join(f"<h2>{escape(title)}</h2>{chart}" for title, chart in sections)
@@ -90,7 +103,7 @@ async def data_of(warehouse: Warehouse, day: date) -> dict[str, Any]:
     begin = int(datetime.combine(day, time(), UTC).timestamp()) * SECOND
     end = begin + stored.DAY_US
     opportunities = await stored.signals(warehouse, "arbitrage_opportunities", begin, end)
-    spreads = await stored.signals(warehouse, "arbitrage_spreads", begin, end)
+    spreads = await stored.nearest_spreads(warehouse, begin, end, MOST_LINES)
     return figures(day.isoformat(), begin, opportunities, spreads)
 
 

@@ -107,6 +107,20 @@ async def instruments(warehouse: Warehouse, before: int | None = None) -> list[M
     return sorted(_messages(answer, records.Instrument.KIND))
 
 
+async def clock_offsets(warehouse: Warehouse, before: int) -> list[Message]:
+    """Return each market's latest clock offset of MD sequences below `before`. Raises Busy, Broken, BadRecord.
+
+    An exchange is asked its time before it is connected to, so the first offset comes before any market record.
+    """
+    answer = await warehouse.query(
+        f"SELECT {_NAME}, offset_us, stream_sequence FROM {_DB}.clock_offsets WHERE source = 'live' "
+        "AND stream_sequence < {before:Int64} "
+        f"ORDER BY stream_sequence DESC LIMIT 1 BY exchange, market {_FORMAT}",
+        {"before": before},
+    )
+    return sorted(_messages(answer, records.ClockOffset.KIND))
+
+
 async def bounds(warehouse: Warehouse, begin: int, end: int) -> tuple[int, int] | None:
     """Return the first and last MD sequence received from `begin` up to but without `end`; None when there is none.
 
@@ -178,6 +192,32 @@ async def signals(warehouse: Warehouse, name: str, begin: int, end: int) -> list
     )
     rows = (orjson.loads(line) for line in answer.splitlines())
     return [{column: value for column, value in row.items() if value is not None} for row in rows]
+
+
+async def nearest_spreads(warehouse: Warehouse, begin: int, end: int, most: int) -> dict[str, list[tuple[int, float]]]:
+    """Return the best net spread of each minute, percent, of the pairs and ways that came nearest to a profit.
+
+    By pair, the nearest first: (minutes behind `begin`, percent). Worked out where the rows are: a day has a row for
+    each pair and second. Suspended pairs are left out.
+    """
+    here, there = (f"concat({of}exchange, '.', {of}market, '.', {of}symbol)" for of in ("", "other_"))
+    told = (
+        f"FROM {_DB}.arbitrage_spreads ARRAY JOIN [(concat(asset, ': ', {here}, ' > ', {there}), net_percent), "
+        f"(concat(asset, ': ', {there}, ' > ', {here}), reverse_net_percent)] AS way WHERE NOT suspended "
+        f"AND timestamp >= fromUnixTimestamp64Micro({begin:d}, 'UTC') "
+        f"AND timestamp < fromUnixTimestamp64Micro({end:d}, 'UTC')"
+    )
+    answer = await warehouse.query(
+        f"SELECT way.1 AS pair, intDiv(toUnixTimestamp64Micro(timestamp) - {begin:d}, {60 * SECOND}) AS minute, "
+        f"toFloat64(max(way.2)) AS best {told} AND way.1 IN "
+        f"(SELECT way.1 {told} GROUP BY way.1 ORDER BY max(way.2) DESC, way.1 LIMIT {most:d}) "
+        f"GROUP BY pair, minute ORDER BY pair, minute {_FORMAT}"
+    )
+    found: dict[str, list[tuple[int, float]]] = {}
+    for line in answer.splitlines():
+        row = orjson.loads(line)
+        found.setdefault(row["pair"], []).append((row["minute"], row["best"]))
+    return dict(sorted(found.items(), key=lambda item: (-max(best for _, best in item[1]), item[0])))
 
 
 def _read_back(column: tables.Column) -> str:

@@ -101,7 +101,9 @@ def told(plan: Plan) -> list[records.Record]:
     return found
 
 
-async def test_what_is_told_live_is_told_once_survives_a_kill_and_is_told_again_in_hindsight(bench: Bench) -> None:
+async def test_what_is_told_live_is_told_once_survives_a_kill_and_is_told_again_in_hindsight(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plan = market(ASSETS, WINDOWS, seed=7)
     await migrate(bench.warehouse, retention=False)  # its time is long ago
     batcher = bench.start(batch_age_s=0.2)
@@ -143,7 +145,7 @@ async def test_what_is_told_live_is_told_once_survives_a_kill_and_is_told_again_
     assert part_of_it.equal and 0 < part_of_it.same < whole.same
     await backtested(bench, live, end)
     await reported(bench, live)
-    await asked_by_the_notebook(bench, len({record["opportunity_id"] for record in live}))
+    await shown_by_the_notebook(bench, live, monkeypatch)
     await refused(bench, end)
 
 
@@ -198,14 +200,27 @@ async def reported(bench: Bench, live: list[dict[str, Any]]) -> None:
     assert "<script" not in page and "href=" not in page and "src=" not in page
 
 
-async def asked_by_the_notebook(bench: Bench, opportunities: int) -> None:
-    """The notebook's questions have answers."""
+async def shown_by_the_notebook(bench: Bench, live: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The notebook's cells run, one after the other, and show what the tables have."""
+    monkeypatch.setenv("TAPELINE_CLICKHOUSE_URL", bench.clickhouse.url)
+    monkeypatch.setenv("TAPELINE_DAY", stored.moment(START)[:10])
     cells = json.loads((REPOSITORY / "notebooks" / "arbitrage.ipynb").read_bytes())["cells"]
-    questions = [part for cell in cells for part in "".join(cell["source"]).split('"""')[1::2]]
-    long_ago = [question.replace("now() - INTERVAL 1 DAY", "toDateTime(0)") for question in questions]
-    counts = [int(await bench.warehouse.query(f"SELECT count() FROM ({question.strip()})")) for question in long_ago]
-    assert counts[0] == opportunities
-    assert counts[1] > 0 and len(counts) == 2
+    shown: dict[str, Any] = {}
+
+    def run() -> None:
+        for cell in cells:
+            if cell["cell_type"] == "code":
+                exec("".join(cell["source"]), shown)
+
+    await asyncio.to_thread(run)
+    closed = [record for record in live if record["event"] == "closed"]
+    assert [int(at.timestamp()) for at in shown["closed"].opened_at] == sorted(
+        record["opened_at"] // SECOND for record in closed
+    )
+    assert sum(shown["closed"].peak_net) == pytest.approx(sum(float(record["peak_net"]) for record in closed))
+    assert int(shown["by_hour"].to_numpy().sum()) == int(shown["durations"].sum()) == len(closed)
+    assert shown["left"]["after_1s"] == pytest.approx(sum(float(record.get("net_after_1s", 0)) for record in closed))
+    assert len(shown["series"]) == 5 and all(shown["series"].values())
 
 
 async def tapeline(bench: Bench, *arguments: str) -> subprocess.CompletedProcess[str]:
