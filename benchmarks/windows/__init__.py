@@ -55,12 +55,19 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser("python -m benchmarks windows", description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--exchanges", default=",".join(EXCHANGES), help="two or more (default: %(default)s)")
     parser.add_argument("--assets", type=int, default=10, help="how many (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=7, help="of 43 s each (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=7, help="of some 45 s each (default: %(default)s)")
+    parser.add_argument(
+        "--age-limit", type=int, default=2, help="s; a machine that is late itself needs more (default: %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=1, help="of the plan (default: %(default)s)")
     parser.add_argument("--data", type=Path, help="keep the run's data here; a run that is there is judged again")
     given = parser.parse_args(arguments)
     planned = plan(
-        given.exchanges.split(","), [asset.name for asset in assets(1, given.assets)], given.rounds, given.seed
+        given.exchanges.split(","),
+        [asset.name for asset in assets(1, given.assets)],
+        given.rounds,
+        given.seed,
+        given.age_limit,
     )
     with tempfile.TemporaryDirectory() as folder:
         data = given.data or Path(folder) / "data"

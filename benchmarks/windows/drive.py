@@ -48,6 +48,7 @@ def signal_environment(plan: Plan) -> dict[str, str]:
     return {
         "TAPELINE_ARBITRAGE_SIGNAL_SIZES": ",".join(SIZES),
         "TAPELINE_ARBITRAGE_SIGNAL_FEES": json.dumps(FEES),
+        "TAPELINE_ARBITRAGE_SIGNAL_AGE_LIMIT_S": str(plan.age_limit_s),
         "TAPELINE_ARBITRAGE_SIGNAL_CONFIRM_S": str(CONFIRM_S),
         "TAPELINE_ARBITRAGE_SIGNAL_DIFFERENT_COINS": ",".join(plan.different_coins),
     }

@@ -21,9 +21,8 @@ LEAD_IN_S = 30
 TURN_S = 7
 TURNS_BETWEEN = 4
 """Turns before a market fails."""
-FAILING_TURN_S = 15
-SILENT_S = 9.5
-"""A market that falls silent does so 4 s before the windows, and until what it held back of them is too old."""
+SETTLED_S = 2
+"""A market that failed is back so long before the next windows, at least."""
 FAR_PERCENT = 50.0
 TURNS = ("true", "true", "below cost", "true", "short", "other coin")
 """What an asset's windows are, in turn."""
@@ -78,19 +77,23 @@ class Plan(NamedTuple):
     orders: list[Order]
     duration_s: int
     different_coins: tuple[str, ...]
+    age_limit_s: int
 
 
-def plan(exchanges: Sequence[str], assets: Sequence[str], rounds: int, seed: int) -> Plan:
-    """Plan `rounds` rounds of a few turns and a failing one.
+def plan(exchanges: Sequence[str], assets: Sequence[str], rounds: int, seed: int, age_limit_s: int) -> Plan:
+    """Plan `rounds` rounds of a few turns and a failing one, for a signal that trusts prices up to an age.
 
-    Of the second half of the assets the last exchange has coins of its own by the same names, as the settings say. The
-    last asset's spot price at the exchange before costs half as much again, and nobody has said that it is another coin.
+    Of the second half of the assets the last exchange has coins of its own by the same names, as the settings say. At
+    the exchange before, the last asset costs half as much again on spot, and nobody has said that it is another coin.
     """
-    return _Planner(tuple(exchanges), tuple(assets), rounds, seed).plan
+    return _Planner(tuple(exchanges), tuple(assets), rounds, seed, age_limit_s).plan
 
 
 class _Planner:
-    def __init__(self, exchanges: tuple[str, ...], assets: tuple[str, ...], rounds: int, seed: int) -> None:
+    def __init__(
+        self, exchanges: tuple[str, ...], assets: tuple[str, ...], rounds: int, seed: int, age_limit_s: int
+    ) -> None:
+        self._age_limit_s = age_limit_s
         self._chance = random.Random(seed)
         self._exchanges = exchanges
         self._assets = assets
@@ -107,11 +110,10 @@ class _Planner:
                 for asset, own in zip(self._assets, kinds, strict=True):
                     self._windows.append(self._turn(asset, next(own), at_s + self._chance.randrange(2)))
                 at_s += TURN_S
-            self._fail(*next(failures), at_s)
-            at_s += FAILING_TURN_S
+            at_s = self._fail(*next(failures), at_s) + SETTLED_S
         self._windows.append(Window("far coin", (self._far,), FAR_PERCENT, 0, at_s + 60, frozenset()))
         different = tuple(f"{asset}:{self._other_coin_at}" for asset in self._two_coins)
-        self.plan = Plan(exchanges, self._assets, self._windows, self._orders, at_s, different)
+        self.plan = Plan(exchanges, self._assets, self._windows, self._orders, at_s, different, age_limit_s)
 
     def _places(self, asset: str) -> list[Place]:
         found = [Place(exchange, market, asset) for exchange in self._exchanges for market in MARKETS]
@@ -144,25 +146,32 @@ class _Planner:
         expected = self._expected(places[0], percent, None) if kind == "true" else frozenset()
         return Window(kind, tuple(places), percent, start_s, length_s, expected)
 
-    def _fail(self, kind: str, failing: tuple[str, str], at_s: int) -> None:
-        """Have a market fail, and every asset be off at it or elsewhere meanwhile."""
+    def _fail(self, kind: str, failing: tuple[str, str], at_s: int) -> int:
+        """Have a market fail, and every asset be off at it or elsewhere meanwhile; return when it is back."""
         exchange, market = failing
         where = {"exchange": exchange, "market": market}
+        begins_s = at_s + self._age_limit_s + 2
+        ends_s = begins_s + 3
         if kind == "stale":
-            self._orders.append(Order(at_s, {"fault": "stall", "seconds": SILENT_S, **where}))
+            # What it showed last is too old when the windows begin, and what it held back of them when it speaks again.
+            back_s = ends_s + self._age_limit_s + 1
+            self._orders.append(Order(at_s, {"fault": "stall", "seconds": back_s - at_s, **where}))
         else:
-            self._orders.append(Order(at_s + 1, {"fault": "page", "path": "/depth", "count": 1_000_000, **where}))
+            # Without a snapshot its books stay out of step; asked for again and again, one comes in the end.
+            back_s = ends_s + 6
+            self._orders.append(Order(at_s, {"fault": "page", "path": "/depth", "count": 1_000_000, **where}))
             self._orders += [
-                Order(at_s + 2, {"fault": "drop", "kind": "book_change", "match": f'{asset}USDT"', **where})
+                Order(begins_s - 2, {"fault": "drop", "kind": "book_change", "match": f'{asset}USDT"', **where})
                 for asset in self._assets
             ]
-            self._orders.append(Order(at_s + 8, {"fault": "clear", **where}))
+            self._orders.append(Order(ends_s + 1, {"fault": "clear", **where}))
         for number, asset in enumerate(self._assets):
             percent = self._chance.randrange(150, 401) / 100 * self._chance.choice((1, -1))
             if number % 2:
                 off = Place(*failing, asset)
-                self._windows.append(Window(f"{kind} side", (off,), percent, at_s + 4, 3, frozenset()))
+                self._windows.append(Window(f"{kind} side", (off,), percent, begins_s, 3, frozenset()))
             else:
                 off = self._chance.choice([place for place in self._places(asset) if place[:2] != failing])
                 expected = self._expected(off, percent, failing)
-                self._windows.append(Window(f"{kind} partner", (off,), percent, at_s + 4, 3, expected))
+                self._windows.append(Window(f"{kind} partner", (off,), percent, begins_s, 3, expected))
+        return back_s
