@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from schemas.control import Priority
@@ -80,7 +80,10 @@ class Pool:
         self._orders = itertools.count()
 
     def _budget(self, rate: Rate) -> Budget:
-        return Budget(max(1.0, rate.units * self._share), round(rate.window_s * SECOND_US))
+        return Budget(self._allowed(rate), round(rate.window_s * SECOND_US))
+
+    def _allowed(self, rate: Rate) -> float:
+        return max(1.0, rate.units * self._share)
 
     def next_order(self) -> int:
         """Return the place in the queue of a request that is made now: it keeps it when it is asked again."""
@@ -161,6 +164,17 @@ class Pool:
             reset_s = counter.rate.reset_s(said, now_s)
             if reset_s is not None:
                 counter.budget.pause(now + round(reset_s * SECOND_US))
+
+    def told(self, units: Mapping[str, int]) -> dict[str, int]:
+        """Take what the exchange says its limits are, by name, but for those apiece; return those that are new."""
+        new: dict[str, int] = {}
+        for counter in self._shared:
+            name = counter.rate.name
+            if units.get(name, counter.rate.units) != counter.rate.units:
+                new[name] = units[name]
+                counter.rate = replace(counter.rate, units=units[name])
+                counter.budget.limit = self._allowed(counter.rate)
+        return new
 
     def pause(self, until_us: int) -> None:
         """Give no leave at all until then."""

@@ -26,6 +26,9 @@ class Leave(Protocol):
     def over(self, ask: Ask, market: str, status: int, said: Mapping[str, str], pause_s: float | None) -> None:
         """Tell how the request went; `status` is 0 when no answer came."""
 
+    def told(self, units: Mapping[str, int]) -> dict[str, int]:
+        """Take the limits that the exchange tells of itself, by name; return those that are news to who keeps count."""
+
 
 class Keeper:
     """One pool's budget, its timers and who waits. Everything happens in one event loop."""
@@ -59,6 +62,12 @@ class Keeper:
         """Tell how a request went: it has been counted by now, and the exchange may have said more."""
         self.heard(ask.endpoint, said, pause_s)
         self.end(ask)
+
+    def told(self, units: Mapping[str, int]) -> dict[str, int]:
+        """Take the limits that the exchange tells of itself, by name; return those that are new."""
+        new = self.pool.told(units)
+        self.look()
+        return new
 
     def heard(self, endpoint: str, said: Mapping[str, str], pause_s: float | None) -> None:
         """Take what the exchange says of the budget itself."""

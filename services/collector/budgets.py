@@ -121,6 +121,10 @@ class Borrower:
         self._reports.add(task)
         task.add_done_callback(self._reports.discard)
 
+    def told(self, units: Mapping[str, int]) -> dict[str, int]:
+        """Nothing is news here: the keeper reads the exchange's limits itself."""
+        return {}
+
     async def _report(self, body: bytes) -> None:
         assert self._bus is not None
         try:

@@ -122,6 +122,8 @@ class Instruments:
 
     def _take(self, pages: Mapping[str, Answer], listed: Sequence[Instrument]) -> None:
         """Take a whole list, and publish its pages, in their order, where it is new."""
+        for answer in pages.values():
+            self._rest.told(answer.body)
         plain = tuple(msgspec.structs.replace(item, timestamp=0, received_at=0) for item in listed)
         now = max(answer.received_at for answer in pages.values())
         if plain != self._published or now - self._published_at >= REPUBLISH_US:

@@ -111,6 +111,13 @@ class Rest:
         if not task.cancelled() and (error := task.exception()) is not None and not self._failed.done():
             self._failed.set_exception(error)
 
+    def told(self, body: bytes) -> None:
+        """Take the limits that the exchange tells along with its instruments, where it does."""
+        read = self._market.rest.told
+        if read is not None:
+            for name, units in self._budget.told(read(body)).items():
+                self._log.warning("limit_told", name=name, value=units)
+
     async def run(self, source: random.Random) -> None:
         """Work until cancelled; raises what a request failed with that none should."""
         self._source = source

@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from aiohttp import WSMsgType, web
 
+from schemas.control import Priority
 from schemas.frames import RawFrame, unpack
 from services.collector.budget_keeper import Keeper, keepers
 from services.collector.market import MarketCollector
@@ -234,6 +235,19 @@ async def test_a_book_that_is_on_its_way_is_not_asked_for_twice(
         await rig.until(lambda: len(rig.frames("depth_snapshot")) == 2)
 
 
+async def test_a_limit_that_comes_with_the_instruments_is_kept(exchange: Exchange, tmp_path: Path) -> None:
+    told = {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": 1200}
+    orders = {"rateLimitType": "ORDERS", "interval": "MINUTE", "intervalNum": 1, "limit": 7}
+    exchange.answers = {
+        INFO: [json.dumps({**json.loads(listing("BTC")), "rateLimits": [orders, told]})],
+        DEPTH: ['{"lastUpdateId":1,"bids":[],"asks":[]}'],
+    }
+    async with collecting(exchange, tmp_path) as rig:
+        await rig.until(lambda: len(rig.frames("depth_snapshot")) == 1)
+        # The list's weight of 1 and the book's 20, of 0.8 times 1,200.
+        assert rig.budget.pool.used(monotonic_us())["weight"] == pytest.approx(21 / 960)
+
+
 async def test_a_ban_pauses_everything_for_as_long_as_it_says(exchange: Exchange, tmp_path: Path) -> None:
     banned = web.Response(
         status=418, text='{"code":-1003,"msg":"banned"}', headers={"Retry-After": "600", "X-MBX-USED-WEIGHT-1M": "2400"}
@@ -268,6 +282,31 @@ async def test_polls_go_through_every_symbol_and_a_refused_one_stops_nothing(
     asked = [path for path in exchange.asked if path.startswith(INTEREST)]
     assert asked[0] == f"{INTEREST}?symbol=BTCUSDT"
     assert Counter(frame.request for frame in frames) <= Counter(asked[1:]), "the first answer was no answer"
+
+
+async def test_what_goes_before_a_request_is_said_when_it_is_sent_not_when_it_begins_to_wait(
+    exchange: Exchange, tmp_path: Path
+) -> None:
+    exchange.answers = {INFO: [listing("BTC")], INTEREST: ["{}"]}
+    said: list[int] = []
+    answers: list[object] = []
+    async with collecting(exchange, tmp_path, polls=False, channels=("open_interest",)) as rig:
+        await rig.until(lambda: rig.market.planned)
+        rig.budget.pool.pause(monotonic_us() + 3_600 * 1_000_000)
+        rig.market.rest.add(
+            Priority.POLL,
+            INTEREST,
+            1,
+            "open_interest",
+            answers.append,
+            sending=lambda: said.append(len(exchange.asked)),
+        )
+        await rig.until(lambda: rig.budget.pool.waiting == 1)
+        assert said == []
+        rig.budget.pool.paused_until_us = 0
+        rig.budget.look()
+        await rig.until(lambda: len(answers) == 1)
+    assert (said, exchange.asked) == ([1], [INFO, INTEREST])
 
 
 async def test_a_poll_of_the_whole_market_is_asked_once_for_the_time_just_past(

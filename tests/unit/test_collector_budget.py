@@ -265,3 +265,17 @@ def test_endpoints_that_are_asked_for_once_are_forgotten() -> None:
     again = ask(pool, Priority.RESYNC, "/1199")
     assert pool.take(1_200 * SECOND_US) == SECOND_US, "what still counts is not forgotten"
     assert pool.take(1_201 * SECOND_US) is again
+
+
+def test_a_limit_that_the_exchange_tells_holds_from_then_on() -> None:
+    pool = Pool(RULES, 0.5)
+    first, _ = (ask(pool, Priority.POLL, "/plain", 20) for _ in range(2))
+    assert pool.take(0) is first
+    assert pool.take(0) == 10 * SECOND_US, "20 of 40 are ours"
+    assert pool.told({"weight": 80, "free": 1, "no such limit": 1}) == {"weight": 80}
+    assert pool.told({"weight": 80}) == {}, "no news"
+    assert isinstance(pool.take(0), Ask)
+    ask(pool, Priority.POLL, "/plain", 70)
+    with pytest.raises(ValueError, match="'weight' of 80 in 10 s"):
+        ask(pool, Priority.POLL, "/plain", 81)
+    assert [one.units for one in RULES.rates] == [40, 5, 4], "what is declared stays"

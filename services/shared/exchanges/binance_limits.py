@@ -26,6 +26,22 @@ class Time(msgspec.Struct):
     serverTime: int
 
 
+class RateLimit(msgspec.Struct):
+    """One of `exchangeInfo`'s limits: so many in `intervalNum` times `interval`."""
+
+    rateLimitType: str
+    interval: str
+    intervalNum: int
+    limit: int
+
+
+class RateLimits(msgspec.Struct):
+    """The limits in an `exchangeInfo`."""
+
+    rateLimits: list[RateLimit] = []
+
+
+_read_limits = msgspec.json.Decoder(RateLimits).decode
 _read_time = msgspec.json.Decoder(Time).decode
 
 
@@ -39,9 +55,20 @@ def read_time(body: bytes) -> int:
     return _read_time(body).serverTime * 1_000
 
 
+def told_limits(body: bytes) -> dict[str, int]:
+    """Return the weight a minute that an `exchangeInfo` names; nothing where it names none, or is none."""
+    try:
+        limits = _read_limits(body).rateLimits
+    except msgspec.DecodeError:
+        return {}
+    minute = ("REQUEST_WEIGHT", "MINUTE", 1)
+    found = [told.limit for told in limits if (told.rateLimitType, told.interval, told.intervalNum) == minute]
+    return {"weight": found[0]} if found and found[0] > 0 else {}
+
+
 refusal = refusal_reader(Error, _find)
 
-SPOT = RestRules(pool="spot", rates=(Rate("weight", 6_000, 60, used_header=USED),), refusal=refusal)
+SPOT = RestRules(pool="spot", rates=(Rate("weight", 6_000, 60, used_header=USED),), refusal=refusal, told=told_limits)
 FUTURES = RestRules(
     pool="futures",
     rates=(
@@ -50,6 +77,7 @@ FUTURES = RestRules(
         Rate("funding", 500, 300, paths=_FUNDING, weighed=False),
     ),
     refusal=refusal,
+    told=told_limits,
 )
 """Statistics and settled funding weigh nothing and have limits of their own."""
 

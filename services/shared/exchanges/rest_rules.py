@@ -108,6 +108,9 @@ class RestRules:
     pauses: Mapping[int, float] = field(default_factory=lambda: {429: 60.0, 418: 120.0, 403: 60.0})
     in_flight: int = 8
     """Requests under way at the same time."""
+    told: Callable[[bytes], Mapping[str, int]] | None = None
+    """Reads, out of the answer that lists the instruments, the units of those `rates` that the exchange tells there, by
+    name. What is declared holds until then."""
 
     @property
     def headers(self) -> frozenset[str]:
