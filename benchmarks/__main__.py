@@ -9,7 +9,20 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import alerts, arbitrage, faults, fuzz, kinds, normaliser, outages, pipeline, proofs, storage, symbols
+from benchmarks import (
+    alerts,
+    arbitrage,
+    faults,
+    fuzz,
+    kinds,
+    normaliser,
+    outages,
+    pipeline,
+    proofs,
+    storage,
+    symbols,
+    windows,
+)
 from benchmarks import symbols_complete as complete
 from benchmarks.keeping import keep
 
@@ -28,6 +41,7 @@ WITH_ARGUMENTS = {
     "proofs": proofs.main,
     "storage": storage.main,
     "symbols": symbols.main,
+    "windows": windows.main,
 }
 """What can be run by itself with arguments of its own."""
 
