@@ -72,9 +72,8 @@ class Planter:
             if kind not in DROPPED:
                 continue
             sent = pq.read_table(path)
-            lag = pc.max(pc.subtract(sent["handed_out_at"], sent["timestamp"])).as_py()
-            if lag is not None:
-                self.lag = max(self.lag, KNOWING_US + round(lag.total_seconds() * SECOND_US))
+            late = pc.max(pc.subtract(sent["handed_out_at"], sent["timestamp"]).cast("int64")).as_py()
+            self.lag = max(self.lag, KNOWING_US + (late or 0))
             for row in sent.filter(pc.field("fault") == "drop").to_pylist():
                 said, handed = (round(row[name].timestamp() * SECOND_US) for name in ("timestamp", "handed_out_at"))
                 if handed < since:
