@@ -18,9 +18,13 @@ from services.collector import metrics
 from services.collector.outbox import Outbox, Packed
 from services.collector.spool import Spool
 from services.shared.runtime.bus import MAX_BATCH, Bus, Outgoing
+from services.shared.runtime.gathering import Gathering
 from services.shared.runtime.ring import Ring
 
 BATCH_BYTES = 4 * 1024**2
+_PLENTY_FRAMES = 100
+_LONGEST = 4
+"""At high rates frames are gathered for so many times as long."""
 _PATIENCE_S = 0.5
 """Seconds without an answer after which what waits is written to disk; also the pace of trying again."""
 
@@ -37,14 +41,16 @@ class Publisher:
         self._outbox = outbox
         self._spool = spool
         self._wake = wake
-        self._gather_s = gather_s
+        self._gathering = Gathering(gather_s, _PLENTY_FRAMES, _LONGEST)
         self._refused = False
         self._full = False
         self._dropped = 0
 
     async def run(self, ending: asyncio.Event, log: structlog.stdlib.BoundLogger) -> None:
         """Publish until `ending` is set and nothing is left in memory. Raises Broken when NATS can never take it."""
+        loop = asyncio.get_running_loop()
         ended = asyncio.ensure_future(ending.wait())
+        began = loop.time()
         try:
             while not ending.is_set():
                 if not self._spool.messages and not self._outbox.waiting:
@@ -52,7 +58,10 @@ class Publisher:
                     await asyncio.wait({woken, ended}, return_when=asyncio.FIRST_COMPLETED)
                     woken.cancel()
                     self._wake.clear()
-                    await asyncio.wait({ended}, timeout=self._gather_s)
+                    began = loop.time()
+                if not self._spool.messages and (left := self._gathering.left(began, loop.time())):
+                    await asyncio.wait({ended}, timeout=left)
+                began = loop.time()
                 if not await self._publish_some(log):
                     await asyncio.wait({ended}, timeout=_PATIENCE_S / 2)
             await self._flush(log)
@@ -106,6 +115,7 @@ class Publisher:
             self._refused = False
             log.info("publishing_again", frames=self._spool.frames)
         frames = self._pop(len(batch))
+        self._gathering.took(frames)
         self.published += frames
         metrics.FRAMES_PUBLISHED.inc(frames)
         self.measure(log)

@@ -38,7 +38,7 @@ SETTLE_S = 5.0
 PREPARE_S = 3_600.0
 """Within which the simulator must have prepared the run."""
 
-DRAIN_S = 120.0
+DRAIN_S = 900.0
 """Within which all that was sent must be stored."""
 
 START_S = 900.0

@@ -12,7 +12,12 @@ from typing import NamedTuple
 
 from schemas.errors import Busy, Overtaken, PipelineError
 from services.shared.runtime.bus import MAX_BATCH, Bus, Outgoing
+from services.shared.runtime.gathering import Gathering
 from services.shared.runtime.ring import Ring
+
+_PLENTY_MESSAGES = 200
+_LONGEST = 2
+"""At high rates parts are gathered for so many times as long."""
 
 
 class _Part(NamedTuple):
@@ -28,7 +33,7 @@ class Publisher:
     def __init__(self, bus: Bus, ring: Ring, gather_s: float, stop: asyncio.Event) -> None:
         self._bus = bus
         self._ring = ring
-        self._gather_s = gather_s
+        self._gathering = Gathering(gather_s, _PLENTY_MESSAGES, _LONGEST)
         self._stop = stop
         self._parts: list[_Part] = []
         self._handed_in = asyncio.Event()
@@ -47,8 +52,9 @@ class Publisher:
         """Store what is handed in, for as long as the task lives."""
         while True:
             await self._handed_in.wait()
-            await asyncio.sleep(self._gather_s)
+            await asyncio.sleep(self._gathering.seconds)
             parts = self._take()
+            self._gathering.took(sum(len(part.messages) for part in parts))
             if await self._has_room(sum(len(message.body) for part in parts for message in part.messages)):
                 await self._store(parts)
             else:
