@@ -221,3 +221,17 @@ def test_what_found_no_room_is_told_as_dropped_and_not_counted() -> None:
 def test_counts_of_another_form_are_refused(count: str) -> None:
     with pytest.raises(BadFrame, match="not a session event"):
         frames.decode_session(b'{"event":"counted","url":"","counts":{"X":{"y":%s}}}' % count.encode())
+
+
+def test_a_book_change_that_raw_does_not_have_is_known_by_its_number_once_the_next_one_comes(rig: Rig) -> None:
+    rig.session("subscribed", "depth", at=0.5)
+    rig.snapshot(10, at=1)
+    rig.depth(9, 12, 8, at=1.1)
+    rig.numbers["A"] += 1
+    opened = [item for item in counted(rig, 0, 2, 2, channel="depth") if item["_to"] == "gap"]
+    assert [(gap["kind"], gap["gap_type"], gap["first_missing"]) for gap in opened] == [("book_change", "ring", 13)]
+    found = rig.depth(20, 25, 19, at=NEXT + 1)
+    (known,) = (item for item in found if item["_to"] == "gap")
+    assert (known["gap_id"], known["first_missing"], known["last_missing"]) == (opened[0]["gap_id"], 13, 19)
+    assert rig.depth(26, 27, 25, at=NEXT + 1.1) == [], "out of step: held for a snapshot"
+    assert [resync.sequence for resync in rig.resyncs()] == [12]
