@@ -100,8 +100,17 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
+class Worked:
+    """What it took to bring all of a run's events into the tables, from the measurement's beginning on."""
+
+    events: int
+    seconds: float
+    used: dict[str, Used]
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
-    """What was found between two moments."""
+    """What was found between two moments, and `drained`: when all that was sent was stored."""
 
     wanted_per_s: float
     seconds: float
@@ -112,6 +121,7 @@ class Measured:
     ages_ms: list[float]
     row_ms: dict[int, float]
     subject_ms: dict[int, float]
+    drained: Worked
 
     @property
     def sustained(self) -> bool:
@@ -123,8 +133,8 @@ class Measured:
         return kept_pace and max(ages) < MOST_AGE_MS and rise < _MOST_RISE_MS
 
     def cpu_us(self, name: str) -> float:
-        """Return a process's processor time per event, microseconds."""
-        return (self.after[name].processor_s - self.before[name].processor_s) / self.events * 1e6
+        """Return a process's processor time per event, microseconds: of all that was sent, however late it came."""
+        return (self.drained.used[name].processor_s - self.before[name].processor_s) / self.drained.events * 1e6
 
     @property
     def pipeline_names(self) -> list[str]:
@@ -143,6 +153,7 @@ class Measured:
             "sustained": self.sustained,
             "events": self.events,
             "seconds": round(self.seconds, 1),
+            "stored_per_s": round(self.drained.events / self.drained.seconds),
             "newest_row_age_ms": {"mean": round(fmean(self.ages_ms)), "max": round(max(self.ages_ms))},
             "lag_p50_ms": round(self.row_ms[50], 1),
             "subject_p50_ms": round(self.subject_ms[50], 1),
@@ -197,8 +208,6 @@ async def _through(machine: BenchMachine, plan: Plan, folder: Path) -> tuple[Mea
     async with asyncio.timeout(START_S):
         await _until(lambda: _in_step(machine, plan.symbols))
     measured = await _measure(machine, plan)
-    async with asyncio.timeout(DRAIN_S):
-        await _stored(machine)
     return measured, await compare(machine, _ledger(folder)) if plan.ledger else {}
 
 
@@ -237,16 +246,19 @@ async def _measure(machine: BenchMachine, plan: Plan) -> Measured:
     try:
         loop = asyncio.get_running_loop()
         heard.begin()
-        began, received, before = loop.time(), await _received(machine), use_of(machine)
+        began, first, before = loop.time(), await _received(machine), use_of(machine)
         await asyncio.sleep(plan.seconds / 2)
         middle = use_of(machine)
         await asyncio.sleep(max(0.0, began + plan.seconds - loop.time()))
-        seconds, events, after = loop.time() - began, await _received(machine) - received, use_of(machine)
+        seconds, events, after = loop.time() - began, await _received(machine) - first, use_of(machine)
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
         await heard.close()
-    if before.keys() != after.keys() or not events:
+    async with asyncio.timeout(DRAIN_S):
+        await _stored(machine)
+    drained = Worked(await _received(machine) - first, loop.time() - began, use_of(machine))
+    if not before.keys() == after.keys() == drained.used.keys() or not events:
         raise Broken(f"{events} frames were received while measuring, and processes came or went: see the log above")
     by_row, by_subject = rows.latencies(), heard.latencies()
     return Measured(
@@ -259,6 +271,7 @@ async def _measure(machine: BenchMachine, plan: Plan) -> Measured:
         rows.ages(),
         {share: percentile(by_row, share / 100) for share in (50, 99)},
         {share: percentile(by_subject, share / 100) for share in (50, 99)},
+        drained,
     )
 
 
@@ -337,7 +350,8 @@ def _print(plan: Plan, figures: dict[str, Any], compared: dict[str, Compared]) -
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(
         f"{figures['events_per_s']:,} events/s over {figures['seconds']:g} s, {plan.symbols} symbols, asked for "
-        f"{plan.events_per_s:,.0f}: {'sustained' if figures['sustained'] else 'NOT sustained'}"
+        f"{plan.events_per_s:,.0f}: {'sustained' if figures['sustained'] else 'NOT sustained'}; "
+        f"{figures['stored_per_s']:,} events/s until all was stored"
     )
     console.print(
         f"frame to subject: p50 {figures['subject_p50_ms']} ms, p99 {figures['subject_p99_ms']} ms; frame to row: p50 "
