@@ -132,7 +132,7 @@ def refused(pipeline: Pipeline) -> Iterator[None]:
     frame = base64.b64encode(b"{garbage").decode()
     _order(pipeline, fault="insert", frame_base64=frame, **PERP)
     subject = subjects.md("trade", "binance", "perp", "BTC-USDT-PERP")
-    asyncio.run(_publish(pipeline, subject, [(b'{"poison":1}', {})]))
+    asyncio.run(_publish(pipeline, subject, b'{"poison":1}'))
     yield
 
 
@@ -167,11 +167,10 @@ def full(pipeline: Pipeline) -> Iterator[None]:
         ballast.unlink()
 
 
-async def _publish(pipeline: Pipeline, subject: str, messages: list[tuple[bytes, dict[str, str]]]) -> None:
+async def _publish(pipeline: Pipeline, subject: str, body: bytes) -> None:
     client = await nats.connect(pipeline.addresses()["nats_url"])
     try:
-        stream = client.jetstream()
-        await asyncio.gather(*(stream.publish(subject, body, headers=headers) for body, headers in messages))
+        await client.jetstream().publish(subject, body)
     finally:
         await client.close()
 
@@ -180,12 +179,14 @@ async def _copies(pipeline: Pipeline, stream: str, filter_subject: str, count: i
     """Publish the last message of a subject again, so often."""
     client = await nats.connect(pipeline.addresses()["nats_url"])
     try:
-        last = await client.jetstream().get_last_msg(stream, filter_subject)
+        bus = client.jetstream()
+        last = await bus.get_last_msg(stream, filter_subject)
+        headers = {name: value for name, value in (last.headers or {}).items() if not name.startswith("Nats-")}
+        for _ in range(count // CHUNK):
+            copies = (bus.publish(str(last.subject), last.data or b"", headers=headers) for _ in range(CHUNK))
+            await asyncio.gather(*copies)
     finally:
         await client.close()
-    headers = {name: value for name, value in (last.headers or {}).items() if not name.startswith("Nats-")}
-    for _ in range(count // CHUNK):
-        await _publish(pipeline, str(last.subject), [(last.data or b"", headers)] * CHUNK)
 
 
 @contextmanager
