@@ -12,7 +12,7 @@ import json
 import tempfile
 import urllib.request
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from schemas import records, subjects, tables
 from services.shared.exchanges import offered
 from services.shared.exchanges.declaration import Market
 from services.shared.exchanges.registry import DEFAULT_EXCHANGES, MARKETS
-from tests.pipeline import Pipeline, at_rest, run_pipeline, until
+from tests.pipeline import PATIENCE_S, Pipeline, at_rest, run_pipeline, until
 
 READ_EVERY_S = 10.0
 """How often the lists are read: a delisting is believed when two lists have said so, and the run is short."""
@@ -78,7 +78,7 @@ def main(arguments: list[str]) -> int:
         data = given.data or Path(folder) / "data"
         status, moved = _run(data, given)
         wrong = [] if status == 0 else [f"tapeline up ended with status {status}"]
-        wrong += _judge(data, moved)
+        wrong += _judge(data, given.exchanges.split(","), moved)
     for text in wrong:
         print(f"WRONG: {text}")
     print(f"{len(wrong)} wrong")
@@ -94,9 +94,17 @@ def _run(data: Path, given: argparse.Namespace) -> tuple[int, Moved]:
     arguments = ("--simulate", "--exchanges", given.exchanges, "--symbols", given.symbols, "--for", str(given.seconds))
     with run_pipeline(data, *arguments, **environment) as pipeline:
         pipeline.addresses()
-        until(lambda: (pipeline.status("collector") or {}).get("ready"), "every symbol is subscribed")
-        moved = _move(pipeline)
-        return pipeline.wait(), moved
+        until(lambda: _subscribed(pipeline) or _ended(pipeline), "every symbol is subscribed, or the run is over")
+        moved = Moved({}, {}) if _ended(pipeline) else _move(pipeline)
+        return pipeline.process.wait(given.seconds + PATIENCE_S), moved
+
+
+def _subscribed(pipeline: Pipeline) -> bool:
+    return bool((pipeline.status("collector") or {}).get("ready"))
+
+
+def _ended(pipeline: Pipeline) -> bool:
+    return pipeline.process.poll() is not None
 
 
 def _move(pipeline: Pipeline) -> Moved:
@@ -130,25 +138,27 @@ def _order(pipeline: Pipeline, **fault: str) -> None:
     urllib.request.urlopen(f"{_simulator(pipeline)}/fault", json.dumps(fault).encode(), timeout=60).close()
 
 
-def _judge(data: Path, moved: Moved) -> list[str]:
+def _judge(data: Path, exchanges: Sequence[str], moved: Moved) -> list[str]:
     """Print what has rows; return what is wrong."""
     names, rows = _names(data), _rows(data)
-    lines = [
+    told = [
         line
         for key, symbols in sorted(names.items())
-        for line in _lines(MARKETS[key], {name: own for name, own in symbols.items() if not moved.has(key, own)}, rows)
+        for line in lines(MARKETS[key], {name: own for name, own in symbols.items() if not moved.has(key, own)}, rows)
     ]
     print("| exchange | market | kind | symbols with rows | symbols | rows | |\n|---|---|---|---|---|---|---|")
-    for line in lines:
+    for line in told:
         numbers = (len(line.symbols) - len(line.without), len(line.symbols), line.rows)
         print(f"| {' | '.join((*line.market, line.kind, *(f'{number:,}' for number in numbers), line.reason))} |")
     wrong = [
         f"{' '.join(line.market)} {line.kind}: {len(line.without)} symbols without rows: "
         f"{', '.join(line.without[:SHOWN])}"
-        for line in lines
+        for line in told
         if line.without and not line.reason
     ]
-    return wrong + _listed(names, rows, moved) + _ended(data, names, moved) + _lost(data)
+    known = [key for key, market in MARKETS.items() if market.exchange in exchanges and not market.withdrawn]
+    wrong += [f"{' '.join(key)}: no instrument is on record" for key in known if key not in names]
+    return wrong + _not_collected(names, rows, moved) + _not_on_record(data, moved) + _lost(data)
 
 
 def _names(data: Path) -> dict[MarketKey, dict[str, str]]:
@@ -172,7 +182,7 @@ def _rows(data: Path) -> Counter[Instrument]:
     return Counter({(row["exchange"], row["market"], row["kind"], row["symbol"]): row["rows"] for row in found})
 
 
-def _lines(market: Market, names: Mapping[str, str], rows: Mapping[Instrument, int]) -> Iterator[Line]:
+def lines(market: Market, names: Mapping[str, str], rows: Mapping[Instrument, int]) -> Iterator[Line]:
     """Yield the kinds that a market offers; `names` are its symbols, ours with the exchange's."""
     key = (market.exchange, market.market)
     for kind in offered.KINDS:
@@ -189,19 +199,19 @@ def _lines(market: Market, names: Mapping[str, str], rows: Mapping[Instrument, i
             yield Line(key, kind, tuple(symbols), without, number, reason)
 
 
-def _listed(names: Mapping[MarketKey, Mapping[str, str]], rows: Mapping[Instrument, int], moved: Moved) -> list[str]:
+def _not_collected(
+    names: Mapping[MarketKey, Mapping[str, str]], rows: Mapping[Instrument, int], moved: Moved
+) -> list[str]:
     """Print what there is of the symbols that were listed on the way; return what is wrong."""
-    wrong = []
+    wrong = [] if moved.listed else ["no symbol was listed: not all were subscribed before the run was over"]
     for key, listed in moved.listed.items():
         found = {name: own for name, own in names[key].items() if own in listed}
         if not found:
             wrong.append(f"{' '.join(key)}: a symbol was listed, {', '.join(listed) or 'none'}, and not found")
         for name, own in found.items():
-            lines = [line for line in _lines(MARKETS[key], {name: own}, rows) if not line.reason]
-            without = [line.kind for line in lines if line.without]
-            print(
-                f"listed on the way: {' '.join(key)} {name}, {len(lines) - len(without)} of {len(lines)} kinds", end=""
-            )
+            told = [line for line in lines(MARKETS[key], {name: own}, rows) if not line.reason]
+            without = [line.kind for line in told if line.without]
+            print(f"listed on the way: {' '.join(key)} {name}, {len(told) - len(without)} of {len(told)} kinds", end="")
             print(f"; not yet {', '.join(without)}" if without else "")
             missing = [
                 kind for kind in without if kind not in TAKES_LONGER and offered.sources(MARKETS[key], kind).channels
@@ -210,9 +220,11 @@ def _listed(names: Mapping[MarketKey, Mapping[str, str]], rows: Mapping[Instrume
     return wrong
 
 
-def _ended(data: Path, names: Mapping[MarketKey, Mapping[str, str]], moved: Moved) -> list[str]:
+def _not_on_record(data: Path, moved: Moved) -> list[str]:
     """Return which of the symbols that were ended on the way are not on record as such."""
-    found = at_rest(data, "SELECT exchange, market, exchange_symbol FROM tapeline.instruments WHERE delisted_at > 0")
+    found = at_rest(
+        data, "SELECT exchange, market, exchange_symbol FROM tapeline.instruments WHERE delisted_at IS NOT NULL"
+    )
     ended = {(row["exchange"], row["market"], row["exchange_symbol"]) for row in found}
     wanted = {(*key, own) for key, gone in moved.ended.items() for own in gone}
     print(f"ended on the way: {', '.join(' '.join(each) for each in sorted(wanted))}")
