@@ -35,6 +35,8 @@ class NumberedLane(Lane):
         self._rises = channel.numbering is Numbering.RISING
         self.skips: list[Skip] = []
         """Jumps over numbers that may still come, oldest first."""
+        self.first: int | None = None
+        """The lowest number told since the numbers began: what comes late from below it was never told."""
         self.late = Spans()
         """Numbers of the trades that came late: the exchange's history must not bring them once more."""
         desk.late[exchange, market, symbol, channel.kinds[0], None] = self._came_late
@@ -55,10 +57,15 @@ class NumberedLane(Lane):
                 self.settle(record.KIND, record)
             elif number != last.sequence + 1 and self._before(record, number) > last.sequence:
                 self._skipped(last, last.sequence, record, number)
-        elif self.holes:
-            self.settle(record.KIND, record)
+        else:
+            self.first = self._first_of(record, number)
+            if self.holes:
+                self.settle(record.KIND, record)
         self.last[record.KIND] = record
         self.desk.emit(record)
+
+    def _first_of(self, record: records.Trade, number: int | None) -> int | None:
+        return number if number is None or self._rises else self._before(record, number) + 1
 
     def _before(self, record: records.Trade, number: int) -> int:
         """Return the number at which the trade before this one ended, as far as numbers tell."""
@@ -92,7 +99,7 @@ class NumberedLane(Lane):
         )
 
     def _old(self, record: records.Trade, number: int) -> None:
-        """Take a trade that is not above the last one: stored if it was jumped over, else it is a repetition."""
+        """Take a trade that is not above the last one: stored if it was jumped over or lies before all, else repeated."""
         for skip in self.skips:
             missing = Spans(skip.missing)
             if number not in missing:
@@ -101,7 +108,7 @@ class NumberedLane(Lane):
             skip.missing = left.pairs
             if self.desk.was_refilled(record):
                 break
-            self.late = Spans((self.late | Spans.of((number,))).pairs[-_MOST_LATE:])
+            self._remember_late(number)
             self.desk.emit(record)
             if not left:
                 self.skips.remove(skip)
@@ -116,7 +123,15 @@ class NumberedLane(Lane):
                     )
                 )
             return
+        if self.first is not None and number < self.first and not self.desk.was_refilled(record):
+            self.first = self._first_of(record, number)
+            self._remember_late(number)
+            self.desk.emit(record)
+            return
         self.desk.counters.duplicates += 1
+
+    def _remember_late(self, number: int) -> None:
+        self.late = Spans((self.late | Spans.of((number,))).pairs[-_MOST_LATE:])
 
     def _came_late(self, record: records.Record) -> bool:
         """Whether a trade came late. Asked once: one that goes missing from its table afterwards may be refilled."""
@@ -133,6 +148,7 @@ class NumberedLane(Lane):
     def begin_anew(self) -> None:
         """Whatever comes next follows nothing that was before: numbers may have begun anew too."""
         super().begin_anew()
+        self.first = None
         for kind, last in self.last.items():
             self.last[kind] = msgspec.structs.replace(last, sequence=None)
 

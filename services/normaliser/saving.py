@@ -106,6 +106,8 @@ class SavedLane(msgspec.Struct):
     skips: list[Skip] = []
     """Of a `NumberedLane`, as `late` is."""
     late: tuple[Pair, ...] = ()
+    first: int | None = None
+    """Of a `NumberedLane`."""
     books: SavedBookLane | None = None
     values: SavedValueLane | None = None
     candles: SavedCandleLane | None = None
@@ -232,6 +234,7 @@ def dump_lane(lane: Lane) -> SavedLane:
         whole=dict(lane.whole) if isinstance(lane, MergingLane) else {},
         skips=lane.skips if isinstance(lane, NumberedLane) else [],
         late=lane.late.pairs if isinstance(lane, NumberedLane) else (),
+        first=lane.first if isinstance(lane, NumberedLane) else None,
         books=_dump_books(lane) if isinstance(lane, BookLane) else None,
         values=_dump_values(lane) if isinstance(lane, ValueLane) else None,
         candles=_dump_candles(lane) if isinstance(lane, CandleLane) else None,
@@ -257,7 +260,7 @@ def load_lane(lane: Lane, saved: SavedLane) -> None:
     if isinstance(lane, MergingLane):
         lane.whole = saved.whole
     if isinstance(lane, NumberedLane):
-        lane.skips, lane.late = saved.skips, Spans(saved.late)
+        lane.skips, lane.late, lane.first = saved.skips, Spans(saved.late), saved.first
     if isinstance(lane, BookLane) and saved.books is not None:
         _load_books(lane, saved.books)
     if isinstance(lane, ValueLane) and saved.values is not None:

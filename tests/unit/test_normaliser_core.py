@@ -41,6 +41,16 @@ def test_a_trade_comes_out_with_every_value_of_its_frame() -> None:
     }
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_trade_that_comes_behind_the_first_one_is_told_once(restarts: bool) -> None:
+    """Nothing was jumped over, since nothing came before: what lies before the first was never told."""
+    rig = Rig()
+    rig.restarts = restarts  # type: ignore[misc]
+    rig.session("subscribed", "trades", at=1)
+    told = [rig.trade(number, at=2) for number in (12, 11, 10, 11, 13, 10)]
+    assert [[item["sequence"] for item in found] for found in told] == [[12], [11], [10], [], [13], []]
+
+
 def test_a_message_published_twice_is_told_once() -> None:
     rig = Rig()
     assert kinds(rig.trade(7, at=1)) == ["md.trade"]
