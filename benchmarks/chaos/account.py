@@ -70,6 +70,10 @@ class Gap(NamedTuple):
             return self._within(event.handed_us, NEAR_US)
         return self._within(event.at_us, 0)
 
+    def lost_about(self, at_us: int) -> bool:
+        """Whether it was open at a moment of our clock."""
+        return self.lost_from_us <= at_us and (self.lost_to_us is None or at_us <= self.lost_to_us)
+
     def _within(self, at_us: int, near_us: int) -> bool:
         after, before = self.after_us, self.before_us
         return (after is None or at_us > after - near_us) and (before is None or at_us < before + near_us)
@@ -141,6 +145,10 @@ def _line(
             found = gaps.get(((exchange, market, event.symbol), kind, event.interval), ())
             # Two channels may tell of one kind (OKX's mark and index prices): each records the gap.
             within = list({gap._replace(evidence=""): gap for gap in found if gap.holds(event)}.values())
+            if (
+                len(within) > 1
+            ):  # candles' updates without a send time are filed under their candle's open: by our clock
+                within = [gap for gap in within if gap.lost_about(event.handed_us)] or within
             if _one(within) and all(allowed(exchange, market, gap) for gap in within):
                 line.in_gaps += 1
             else:
@@ -170,7 +178,7 @@ def _events(kind: str, files: Sequence[Path], columns: Sequence[str]) -> Iterato
     heard: dict[bytes, Counter[int]] = defaultdict(Counter)
     for path in files:
         for row in pq.read_table(path).to_pylist():
-            if row["fault"] in UNREADABLE or _senseless(row):
+            if row["fault"] in UNREADABLE:
                 continue
             live, refilled = _digests([(name, plain(row[name])) for name in columns])
             if kind not in OF_A_CONNECTION or row["sent_at"] is None:
@@ -191,11 +199,6 @@ def _events(kind: str, files: Sequence[Path], columns: Sequence[str]) -> Iterato
                 live,
                 refilled,
             )
-
-
-def _senseless(row: Mapping[str, Any]) -> bool:
-    """Whether a fault made a book change begin behind its own end: it is refused, with its bytes."""
-    return bool(row["fault"] == "unchain" and row["first_sequence"] > row["last_sequence"])
 
 
 class Rows(NamedTuple):

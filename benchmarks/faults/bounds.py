@@ -19,10 +19,11 @@ from benchmarks.faults import rows
 from benchmarks.faults.rows import Bounds, Numbered, Series, Told
 from schemas import subjects
 from schemas.spans import Spans
+from services.shared.exchanges.declaration import Numbering
 from services.shared.exchanges.registry import MARKETS
 
-SPOILED = frozenset({"drop", "truncate", "swap"})
-"""What a fault made of a frame that need not have arrived."""
+SPOILED = frozenset({"drop", "truncate", "swap", "unchain"})
+"""What was made of a frame that need not have arrived: an unchained change may seem to be one that was told before."""
 _OUT_OF_ORDER_US = 5_000_000
 """So near to a frame that came late, the last row before a gap need not be the youngest."""
 
@@ -41,14 +42,14 @@ def compare(data: Path) -> Compared:
     """Compare all gaps of a run, and all that is missing."""
     found = Compared(Counter(), Counter(), Counter(), [])
     recorded: dict[Series, list[Bounds]] = defaultdict(list)
-    timed: dict[str, list[Bounds]] = defaultdict(list)
+    timed: dict[tuple[str, bool], list[Bounds]] = defaultdict(list)
     for gap in rows.gaps(data):
         if gap.gap_type not in ("sequence", "disconnect", "unsynced"):
             found.wrong.append(f"nothing was done that makes such a gap: {gap}")
         elif gap.first is not None:
             recorded[gap.instrument, gap.kind].append(gap)
         elif gap.after_us is not None and gap.before_us is not None and gap.gap_type == "disconnect":
-            timed[gap.kind].append(gap)
+            timed[gap.kind, _by_send_time(gap)].append(gap)
     stored, told = rows.numbered(data), rows.told(data)
     for series in stored.keys() | recorded.keys():
         missing = of_numbers(recorded[series], stored.get(series, ()), told.get(series, ()), found.wrong)
@@ -57,8 +58,8 @@ def compare(data: Path) -> Compared:
     swapped = {series: any(event.fault == "swap" for event in events) for series, events in told.items()}
     for series, events in told.items():
         found.wrong.extend(silently_lost(series, events, stored.get(series, ())))
-    for kind, these in timed.items():
-        moments = rows.moments(data, kind, sent=kind not in BY_SEND_TIME and kind != "candle")
+    for (kind, sent), these in timed.items():
+        moments = rows.moments(data, kind, sent)
         for gap in these:
             if not _told_once(gap):
                 continue
@@ -71,7 +72,8 @@ def compare(data: Path) -> Compared:
 def of_numbers(gaps: Sequence[Bounds], stored: Collection[Numbered], told: Collection[Told], wrong: list[str]) -> Spans:
     """Compare one series' gaps with the numbers that no stored row has, and return these."""
     held = Spans((row.before + 1, row.last) for row in stored)
-    whole = Spans([(held.pairs[0][0], held.pairs[-1][1])] if held else [])
+    begun = [gap.first for gap in gaps if gap.first is not None and gap.last is not None]  # by a book that is no row
+    whole = Spans([(min([held.pairs[0][0], *begun]), held.pairs[-1][1])] if held else [])
     missing = whole - held
     late = Spans((event.before + 1, event.last) for event in told if event.fault in ("swap", "unchain"))
     left = missing
@@ -98,11 +100,15 @@ def _name(gaps: Sequence[Bounds], stored: Collection[Numbered]) -> str:
 
 
 def _edges(gap: Bounds, stored: Collection[Numbered]) -> Iterator[str]:
-    """Say when a gap's times are not those of the rows on both sides of its numbers."""
+    """Say when a gap's times are not those of the rows on both sides of its numbers.
+
+    Before it may be the book that a stream begins with, which is no row.
+    """
     assert gap.first is not None
     before = {row.at_us for row in stored if row.last == gap.first - 1}
     behind = {row.at_us for row in stored if row.before == gap.last}
-    if gap.after_us is None or gap.after_us + 1 not in before:
+    begun = not before and gap.kind == "book_change" and MARKETS[gap.instrument[:2]].book_snapshot is None
+    if gap.after_us is None or (gap.after_us + 1 not in before and not begun):
         yield f"the rows that end at {gap.first - 1} have the times {sorted(before)}: {gap}"
     if gap.before_us is None or gap.before_us - 1 not in behind:
         yield f"the rows that follow {gap.last} have the times {sorted(behind)}: {gap}"
@@ -131,6 +137,13 @@ def of_times(gap: Bounds, moments: Sequence[int], near_us: int) -> Iterator[str]
     for end in ends:
         if (at := bisect_left(moments, end)) == len(moments) or moments[at] != end:
             yield f"no row has the time {end}: {gap}"
+
+
+def _by_send_time(gap: Bounds) -> bool:
+    """Whether a gap's times are when the exchange sent its rows: so where a row's own time does not order them."""
+    if gap.kind == "trade":
+        return rows.NUMBERING[gap.instrument[:2]] is Numbering.NONE
+    return gap.kind not in BY_SEND_TIME and gap.kind != "candle"
 
 
 def _told_once(gap: Bounds) -> bool:

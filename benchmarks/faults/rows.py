@@ -142,7 +142,7 @@ def _span(kind: str, row: dict[str, Any]) -> tuple[int, int] | None:
         previous = row["previous_sequence"]
         return row["first_sequence"] - 1 if previous is None else previous, row["last_sequence"]
     number = row["sequence"]
-    numbering = _NUMBERING[row["exchange"], row["market"]]
+    numbering = NUMBERING[row["exchange"], row["market"]]
     if number is None or numbering not in (Numbering.CONTIGUOUS, Numbering.SPANS):
         return None
     if numbering is Numbering.CONTIGUOUS:
@@ -160,4 +160,5 @@ def _numbering() -> dict[tuple[str, str], Numbering]:
     }
 
 
-_NUMBERING = _numbering()
+NUMBERING = _numbering()
+"""What trades' ids say, by exchange and market."""
