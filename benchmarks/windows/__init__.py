@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import books
+from benchmarks.keeping import keep
 from benchmarks.windows.drive import SECOND_US, drive, market_settings, signal_environment
 from benchmarks.windows.known import instruments
 from benchmarks.windows.plan import EXCHANGES, Plan, plan
@@ -82,9 +83,12 @@ def main(arguments: list[str]) -> int:
             verdict = _judge(planned, data, start_us, server)
             compared = _hindsight(planned, start_us, data, server)
     wrong = verdict.wrong + compared
-    print("\n".join(table(verdict)))
+    lines = table(verdict)
+    print("\n".join(lines))
     print("\n".join(wrong[:SHOWN]), file=sys.stderr)
     print(f"\n{'As it must be.' if not wrong else f'{len(wrong)} things are not as they must be.'}")
+    if not arguments and not wrong:
+        keep("windows", lines)
     return 1 if wrong else 0
 
 

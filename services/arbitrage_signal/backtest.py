@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +29,9 @@ from services.shared.runtime import flags
 from services.shared.runtime.clock import now_us
 from services.shared.runtime.run import EXIT_BROKEN, EXIT_SETTINGS
 from services.shared.runtime.warehouse import Warehouse
+
+EXIT_INTERRUPTED = 130
+"""As a shell has it of a program that Ctrl-C ended."""
 
 
 class BacktestSettings(ArbitrageSignalSettings):
@@ -66,8 +70,13 @@ class BacktestSettings(ArbitrageSignalSettings):
         )
 
 
-async def backtest(settings: BacktestSettings, warehouse: Warehouse, now: int) -> dict[str, Any]:
-    """Return the result of a backtest, as JSON. Raises SpanRefused when what it needs is not there any more."""
+async def backtest(
+    settings: BacktestSettings, warehouse: Warehouse, now: int, reached: Callable[[float], None] = lambda share: None
+) -> dict[str, Any]:
+    """Return the result of a backtest, as JSON. Raises SpanRefused when what it needs is not there any more.
+
+    `reached` hears now and then which share of the span is done.
+    """
     begin, end = (_micros(moment) for moment in (settings.span_from, settings.span_to))
     if begin >= end:
         raise SettingsError(f"the span from {settings.span_from} to {settings.span_to} is empty")
@@ -75,7 +84,7 @@ async def backtest(settings: BacktestSettings, warehouse: Warehouse, now: int) -
     core = ArbitrageCore(settings.terms())
     capital = Capital(core, settings.rules()) if settings.balances else None
     found: list[dict[str, Any]] = []
-    async for record in replayed(warehouse, core, begin, end):
+    async for record in replayed(warehouse, core, begin, end, reached):
         if capital is not None:
             capital.heard(record)
         if isinstance(record, records.ArbitrageOpportunity):
@@ -122,11 +131,17 @@ def summary(result: dict[str, Any]) -> list[str]:
 
 async def _work(settings: BacktestSettings) -> dict[str, Any]:
     async with Warehouse.of(settings, timeout_s=600) as warehouse:
-        return await backtest(settings, warehouse, now_us())
+        return await backtest(settings, warehouse, now_us(), _show if sys.stderr.isatty() else lambda share: None)
+
+
+def _show(share: float) -> None:
+    """Say how far it is, on one line of a terminal."""
+    sys.stderr.write(f"\r{share:.0%} ")
+    sys.stderr.flush()
 
 
 def main() -> int:
-    """Run a backtest; exit status 0, 1 when it cannot be done, 2 when a setting is wrong."""
+    """Run a backtest; exit status 0, 1 when it cannot be done, 2 when a setting is wrong, 130 on Ctrl-C."""
     try:
         settings = BacktestSettings.load(**flags.parse(BacktestSettings, "tapeline arbitrage backtest", sys.argv[1:]))
         result = asyncio.run(_work(settings))
@@ -136,6 +151,9 @@ def main() -> int:
     except PipelineError as error:
         sys.stderr.write(f"tapeline arbitrage backtest: {error}\n")
         return EXIT_BROKEN
+    except KeyboardInterrupt:
+        sys.stderr.write("tapeline arbitrage backtest: stopped; nothing was written\n")
+        return EXIT_INTERRUPTED
     if settings.out is not None:
         settings.out.write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2))
     sys.stdout.write("\n".join(summary(result)) + "\n")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,11 +16,18 @@ from services.arbitrage_signal.terms import MEMORY_US
 from services.shared.runtime.warehouse import Warehouse
 
 
-async def replayed(warehouse: Warehouse, core: ArbitrageCore, begin: int, end: int) -> AsyncIterator[Output]:
+async def replayed(
+    warehouse: Warehouse,
+    core: ArbitrageCore,
+    begin: int,
+    end: int,
+    reached: Callable[[float], None] = lambda share: None,
+) -> AsyncIterator[Output]:
     """Replay a span of our clock, microseconds, through a new core; yield what it tells of what began in it.
 
     Told are opportunities opened, and spreads filed, from `begin` on and before `end`. The core is warmed up with what
-    came before. Raises SpanRefused when some of that is not there any more, Busy, Broken.
+    came before. `reached` hears the share that is done. Raises SpanRefused when some of that is not there any more,
+    Busy, Broken.
     """
     found = await stored.bounds(warehouse, begin - MEMORY_US, end)
     if found is None:
@@ -28,7 +35,7 @@ async def replayed(warehouse: Warehouse, core: ArbitrageCore, begin: int, end: i
     first, last = found
     for message in (*await stored.instruments(warehouse, first), *await stored.clock_offsets(warehouse, first)):
         core.process(message.sequence, message.subject, message.body)
-    async for message in stored.replay(warehouse, first, last):
+    async for message in stored.replay(warehouse, first, last, reached):
         for record in core.process(message.sequence, message.subject, message.body):
             since = record.opened_at if isinstance(record, records.ArbitrageOpportunity) else record.timestamp
             if begin <= since and record.timestamp < end:

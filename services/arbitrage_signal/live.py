@@ -42,8 +42,12 @@ CHECKPOINT_EVERY_S = 5.0
 
 REPORT_EVERY_S = 1.0
 
+BACKGROUND = tuple(subjects.md_filter(kind) for kind in ("instrument", "clock_offset"))
+"""What stays true until it is told anew."""
+
 FILTERS = (
-    *(subjects.md_filter(kind) for kind in ("instrument", "clock_offset", "quote", "orderbook", "book_change")),
+    *BACKGROUND,
+    *(subjects.md_filter(kind) for kind in ("quote", "orderbook", "book_change")),
     subjects.GAP_ALL,
 )
 """What the core takes."""
@@ -157,7 +161,7 @@ class Live:
         self._held, self._urgent = [], False
         core.signals.signalling = False
         self._skip = 0
-        await self._instruments(checkpoint.rebuild_from)
+        await self._background(checkpoint.rebuild_from)
         after = max(checkpoint.rebuild_from, first - 1)
         self._reader = reader = Reader(self._bus, streams.MD, FILTERS, after, window=WINDOW)
         rest = await self._rebuild(reader, checkpoint.sequence)
@@ -174,14 +178,17 @@ class Live:
         if rest:
             await self._process(rest)
 
-    async def _instruments(self, before: int) -> None:
-        """Hand the core each instrument's latest terms: what the table has, then what MD has of before `before`."""
+    async def _background(self, before: int) -> None:
+        """Hand the core each instrument's latest terms: what the table has, then what MD has of before `before`.
+
+        And with them every clock offset of before: the first is told before the first record of a market.
+        """
         try:
             for terms in await stored.instruments(self._warehouse):
                 self._core.process(terms.sequence, terms.subject, terms.body)
         except BadRecord as error:
             raise Broken(f"the table of instruments cannot be read: {error}") from error
-        reader = Reader(self._bus, streams.MD, [FILTERS[0]], 0)
+        reader = Reader(self._bus, streams.MD, BACKGROUND, 0)
         try:
             while (await reader.caught_up_to()) is None:
                 for message in await reader.read(READ_MOST, READ_TIMEOUT_S):

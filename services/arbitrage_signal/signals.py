@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from schemas.records import ArbitrageOpportunity, ArbitrageSpread
 from services.arbitrage_signal.alarms import Alarms
-from services.arbitrage_signal.leg import OUT_OF_STEP, Leg, Name
+from services.arbitrage_signal.leg import NO_ASK, NO_BID, OUT_OF_STEP, Leg, Name
 from services.arbitrage_signal.opportunity import Opportunity
 from services.arbitrage_signal.pair import Pair, Route
 from services.arbitrage_signal.saved import Saved, loaded_opportunity, saved_opportunity
@@ -90,6 +90,8 @@ class Signals:
         """Look at everything that a leg's new offer may change."""
         if leg.crossed:
             self.counters["crossed"] += 1
+        elif (leg.bid == NO_BID or leg.ask == NO_ASK) and leg.book_state != OUT_OF_STEP:
+            self.counters["empty_side"] += 1
         reach, hurdle = leg.reach, leg.hurdle
         for pair in self.pairs.get(leg, ()):
             other = pair.other if pair.one is leg else pair.one

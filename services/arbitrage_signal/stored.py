@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -142,9 +142,15 @@ async def bounds(warehouse: Warehouse, begin: int, end: int) -> tuple[int, int] 
     return None if found["first"] is None else (found["first"], found["last"])
 
 
-async def replay(warehouse: Warehouse, first: int, last: int) -> AsyncIterator[Message]:
-    """Yield every live input from MD sequence `first` to `last`, in order. Raises Busy, Broken, BadRecord."""
+async def replay(
+    warehouse: Warehouse, first: int, last: int, reached: Callable[[float], None] = lambda share: None
+) -> AsyncIterator[Message]:
+    """Yield every live input from MD sequence `first` to `last`, in order. Raises Busy, Broken, BadRecord.
+
+    `reached` is told now and then which share of them was handed out.
+    """
     for begin in range(first, last + 1, SLICE):
+        reached((begin - first) / (last + 1 - first))
         end = min(begin + SLICE, last + 1)
         parts = []
         for item in _INPUTS:

@@ -185,6 +185,7 @@ def test_an_empty_side_gives_no_signal(rig: Rig) -> None:
     rig.quote(CHEAP, "99", "100", 1)
     assert rig.quote(DEAR, None, "103", 1.1) == []
     assert rig.book(DEAR, [], [["103", "1"]], 1.2) == []
+    assert rig.core.counters["empty_side"] == 2
     assert events(rig.quote(DEAR, "102", "103", 1.3)) == [("open", 1.3, None)]
     assert events(rig.quote(DEAR, None, "103", 1.4)) == [("closed", 1.4, "spread")]
 
