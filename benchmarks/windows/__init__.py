@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> int:
     """Plan, run, compare, print; 0 when everything is as it must be."""
     parser = argparse.ArgumentParser("python -m benchmarks windows", description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--exchanges", default=",".join(EXCHANGES), help="two or more (default: %(default)s)")
-    parser.add_argument("--assets", type=int, default=10, help="how many (default: %(default)s)")
+    parser.add_argument("--assets", type=int, default=12, help="how many (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=7, help="of some 45 s each (default: %(default)s)")
     parser.add_argument(
         "--age-limit", type=int, default=2, help="s; a machine that is late itself needs more (default: %(default)s)"

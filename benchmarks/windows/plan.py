@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 from itertools import cycle
 from typing import Any, NamedTuple
 
-EXCHANGES = ("binance", "okx", "bybit", "gateio")
+EXCHANGES = ("binance", "okx", "bybit")
+"""Whose books are known deep enough to follow a price that leaps; Gate.io shows a hundred levels."""
 MARKETS = ("spot", "perp")
 CONFIRM_S = 2.0
 LEAD_IN_S = 30
@@ -23,6 +24,11 @@ TURNS_BETWEEN = 4
 """Turns before a market fails."""
 SETTLED_S = 2
 """A market that failed is back so long before the next windows, at least."""
+LEAP = (105, 151)
+"""Hundredths of a percent by which a market is off: enough for every pair, and within the levels that are known. Beyond
+2% Binance's thousand levels end, and a book without its best levels is out of step until the next snapshot."""
+SMALL = (30, 46)
+"""The same of windows below cost: net of the cheapest fees (0.1%) less than the threshold."""
 FAR_PERCENT = 50.0
 TURNS = ("true", "true", "below cost", "true", "short", "other coin")
 """What an asset's windows are, in turn."""
@@ -140,7 +146,7 @@ class _Planner:
         if kind == "other coin":
             # Both of that exchange's, or else its own two differ by right.
             places = [place for place in self._places(asset) if place.exchange == self._other_coin_at]
-        percent = chance.randrange(30, 46) / 100 if kind == "below cost" else chance.randrange(150, 401) / 100
+        percent = chance.randrange(*SMALL) / 100 if kind == "below cost" else chance.randrange(*LEAP) / 100
         percent *= chance.choice((1, -1))
         length_s = 1 if kind == "short" else chance.randrange(3, 5)
         expected = self._expected(places[0], percent, None) if kind == "true" else frozenset()
@@ -166,7 +172,7 @@ class _Planner:
             ]
             self._orders.append(Order(ends_s + 1, {"fault": "clear", **where}))
         for number, asset in enumerate(self._assets):
-            percent = self._chance.randrange(150, 401) / 100 * self._chance.choice((1, -1))
+            percent = self._chance.randrange(*LEAP) / 100 * self._chance.choice((1, -1))
             if number % 2:
                 off = Place(*failing, asset)
                 self._windows.append(Window(f"{kind} side", (off,), percent, begins_s, 3, frozenset()))
