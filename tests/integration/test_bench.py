@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from services.command_line.bench_pipeline import MOST_AGE_MS, Measured
+from services.command_line.bench_pipeline import MOST_AGE_MS, Measured, Worked
 from services.command_line.bench_watch import Used, percentile
 from tests.pipeline import TAPELINE
 
@@ -48,6 +48,13 @@ def test_a_percentile_goes_by_weight() -> None:
     assert percentile([(5.0, 1.0), (1.0, 98.0), (9.0, 1.0)], 0.99) == 5.0
 
 
+def measured(ages: list[float], events: int = 1_000) -> Measured:
+    """Return a measurement of 10 s at 100 events/s, whose backlog took 5 s more."""
+    used, drained = {"collector": Used(1.0, 60.0)}, Worked(1_500, 15.0, {"collector": Used(1.03, 60.0)})
+    by_share = {50: 1.0, 99: 2.0}
+    return Measured(100.0, 10.0, events, used, used, used, ages, by_share, by_share, drained)
+
+
 @pytest.mark.parametrize(
     ("ages", "sustained"),
     [
@@ -59,6 +66,14 @@ def test_a_percentile_goes_by_weight() -> None:
 def test_a_rate_is_sustained_when_the_newest_row_stays_young_and_does_not_age(
     ages: list[float], sustained: bool
 ) -> None:
-    used = {"collector": Used(1.0, 60.0)}
-    measured = Measured(10.0, 1_000, used, used, used, ages, {50: 1.0, 99: 2.0}, {50: 1.0, 99: 2.0})
-    assert measured.sustained is sustained
+    assert measured(ages).sustained is sustained
+
+
+@pytest.mark.parametrize(("events", "sustained"), [(970, True), (969, False)])
+def test_a_rate_is_sustained_when_it_was_sent(events: int, sustained: bool) -> None:
+    assert measured([900.0] * 30, events).sustained is sustained
+
+
+def test_processor_time_is_of_all_that_was_sent_and_stored() -> None:
+    assert measured([900.0] * 30).cpu_us("collector") == pytest.approx(20.0)
+    assert measured([900.0] * 30).as_dict()["stored_per_s"] == 100
