@@ -70,9 +70,10 @@ class Gap(NamedTuple):
             return self._within(event.handed_us, NEAR_US)
         return self._within(event.at_us, 0)
 
-    def lost_about(self, at_us: int) -> bool:
-        """Whether it was open at a moment of our clock."""
-        return self.lost_from_us <= at_us and (self.lost_to_us is None or at_us <= self.lost_to_us)
+    def distance_us(self, at_us: int) -> int:
+        """How far a moment of our clock is from the time in which it was open; 0 within."""
+        behind = 0 if self.lost_to_us is None else at_us - self.lost_to_us
+        return max(self.lost_from_us - at_us, behind, 0)
 
     def _within(self, at_us: int, near_us: int) -> bool:
         after, before = self.after_us, self.before_us
