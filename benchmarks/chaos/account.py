@@ -146,10 +146,9 @@ def _line(
             found = gaps.get(((exchange, market, event.symbol), kind, event.interval), ())
             # Two channels may tell of one kind (OKX's mark and index prices): each records the gap.
             within = list({gap._replace(evidence=""): gap for gap in found if gap.holds(event)}.values())
-            if (
-                len(within) > 1
-            ):  # candles' updates without a send time are filed under their candle's open: by our clock
-                within = [gap for gap in within if gap.lost_about(event.handed_us)] or within
+            if len(within) > 1:  # candles' updates without a send time share their candle's open: by our clock
+                nearest = min(gap.distance_us(event.handed_us) for gap in within)
+                within = [gap for gap in within if gap.distance_us(event.handed_us) == nearest]
             if _one(within) and all(allowed(exchange, market, gap) for gap in within):
                 line.in_gaps += 1
             else:
