@@ -30,7 +30,9 @@ def _venues(settings: SimulatorSettings, context: Context, rehearsal: Rehearsal 
     if rehearsal is not None:
         return rehearsal.venues
     if settings.replay is None:
-        return generator.build(settings)
+        generated = generator.build(settings)
+        generator.prepare(generated, settings)
+        return generated
     venues, left_out = replay.build(settings.replay, settings.exchanges, settings.pace, settings.patience_s)
     if left_out:
         context.log.info("sessions_left_out", reason="not asked for, or not spoken yet", name=", ".join(left_out))

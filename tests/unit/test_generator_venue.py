@@ -148,6 +148,7 @@ def test_closing_ends_what_a_session_hears(tmp_path: Path) -> None:
 
 def test_the_last_day_is_added_up_before_anybody_is_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     venue = build(tmp_path, start_us=NOW_US)["perp"]
+    venue.prepare(NOW_US)
     asked: list[int] = []
 
     def sums(market: object, first: int, length: int, count: int) -> None:
@@ -157,3 +158,17 @@ def test_the_last_day_is_added_up_before_anybody_is_served(tmp_path: Path, monke
     session = venue.connect("/market/stream", streams(WIRE_SYMBOLS, ["ticker"]), NOW_US)
     assert {data["e"] for _, data in messages(session, NOW_US, 5)} == {"24hrTicker"}
     assert asked == []
+
+
+def test_what_falls_due_together_is_told_in_pieces_and_all_the_same(tmp_path: Path) -> None:
+    asked = streams(WIRE_SYMBOLS, ["aggTrade", "depth@100ms", "bookTicker", "kline_1m"])
+    prompt, late = (build(tmp_path, start_us=NOW_US)["spot"].connect("/stream", asked, NOW_US) for _ in range(2))
+    told = [frame for _, frame in play(prompt, NOW_US, 20)]
+    now_us = NOW_US + 20 * SECOND_US
+    first = late.frames(now_us, 10**6)
+    due_us = late.next_due_us()
+    assert 0 < len(first) < len(told) and due_us is not None and due_us < now_us, "others have a turn in between"
+    rest: list[bytes] = []
+    while (due_us := late.next_due_us()) is not None and due_us <= now_us:
+        rest += late.frames(now_us, 10**6)
+    assert [*first, *rest] == told

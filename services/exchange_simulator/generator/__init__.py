@@ -110,13 +110,19 @@ def build(settings: SimulatorSettings) -> Sequence[Venue]:
             for listings in (listed, reserve)
         )
         if markets:
-            venue = GeneratedVenue(dialect, markets, clock, ledger, more)
-            venue.prepare(start_us)
-            venues.append(venue)
+            venues.append(GeneratedVenue(dialect, markets, clock, ledger, more))
             everything += markets
     if settings.ledger:
         windows.write(settings.data_dir / "ledger", everything)
     return venues
+
+
+def prepare(venues: Sequence[Venue], settings: SimulatorSettings) -> None:
+    """Do what takes long before anybody is served."""
+    start_us = time.time_ns() // 1000 if settings.start_us is None else settings.start_us
+    for venue in venues:
+        if isinstance(venue, GeneratedVenue):
+            venue.prepare(start_us)
 
 
 def _wanted(symbols: tuple[str, ...]) -> int | tuple[str, ...]:

@@ -14,6 +14,9 @@ from services.exchange_simulator.generator.events import Bundle, Event, Message
 from services.exchange_simulator.generator.ledger import Ledger, Written
 from services.exchange_simulator.venue import Closing
 
+AT_ONCE = 256
+"""Speakers that are asked before anybody else has a turn: a machine that is too slow for a thousand symbols tells them
+late, and still answers."""
 MOST_WAITING = 500_000
 """Messages that may wait for a client that does not read; then the exchange gives it up."""
 _BACK = -2
@@ -40,8 +43,8 @@ class Host(Protocol):
         """Take leave of a session that hears these streams."""
         ...
 
-    def advance(self, now_us: int) -> None:
-        """Let everything speak that falls due up to now."""
+    def advance(self, now_us: int, most: int | None = None) -> None:
+        """Let everything speak that falls due up to now, or so many of those who do."""
         ...
 
     def next_due_us(self) -> int | None:
@@ -93,7 +96,7 @@ class GeneratedSession:
         flush_us = venue.ledger.flush_due_us()
         if flush_us is not None and flush_us <= now_us:
             venue.ledger.flush(now_us)
-        venue.advance(now_us)
+        venue.advance(now_us, AT_ONCE)
         if self._given_up:
             raise Closing(1008, f"{MOST_WAITING} messages are waiting: the client reads too slowly")
         frames = list(self._talk.due(now_us))

@@ -14,8 +14,8 @@ from services.exchange_simulator.generator.clock import Clock
 from services.exchange_simulator.generator.dialect import EVERY, Dialect, Speaker, Voice
 from services.exchange_simulator.generator.feed import Feed
 from services.exchange_simulator.generator.ledger import Ledger
-from services.exchange_simulator.generator.market import Market
-from services.exchange_simulator.generator.session import GeneratedSession
+from services.exchange_simulator.generator.market import Market, PriceProcess
+from services.exchange_simulator.generator.session import AT_ONCE, GeneratedSession
 from services.exchange_simulator.venue import Answer
 
 
@@ -38,6 +38,7 @@ class GeneratedVenue:
         self.market = dialect.market
         self.keep_alive = dialect.keep_alive
         self.chain = dialect.chain
+        self._begins = bool(dialect.rhythm.begins)
         self.clock = clock
         self.ledger = ledger
         self.feeds = {one.listing.wire_symbol: Feed(one, dialect.rhythm) for one in markets}
@@ -52,12 +53,14 @@ class GeneratedVenue:
         self._connected = 0
 
     def prepare(self, market_us: int) -> None:
-        """Add up the last 24 hours of every symbol, some of which every ticker needs.
+        """Add up the 24 hours before a market time of every symbol: every ticker needs most of them.
 
-        Done before anybody is served: of a thousand symbols it takes seconds, during which nobody would be answered.
+        Done before anybody is served: of a thousand symbols it takes seconds, in which nobody would be answered. What
+        cannot be added up fast is left to whoever asks.
         """
         for feed in self.feeds.values():
-            feed.ticker(market_us)
+            if isinstance(feed.market.process, PriceProcess):
+                feed.ticker(market_us)
 
     def symbols(self) -> Sequence[str]:
         """The exchange's symbols that are listed."""
@@ -126,8 +129,11 @@ class GeneratedVenue:
 
     def subscribe(self, session: GeneratedSession, streams: Sequence[str], now_us: int) -> None:
         """Have a session hear these streams from now on; of an unknown symbol it will hear nothing."""
+        if not streams:
+            return
         market_us = self.clock.market_us(now_us)
-        self.advance(now_us)
+        # What begins with how things stand needs everything told that was due; else a stream begins a little early.
+        self.advance(now_us, None if self._begins else AT_ONCE)
         for stream in streams:
             for place, topic in self._sources_of(stream):
                 self._hear(session, stream, place, topic, market_us)
@@ -183,13 +189,15 @@ class GeneratedVenue:
             heappush(self._due, (due_us, place))
         self._scheduled[place] = due_us
 
-    def advance(self, now_us: int) -> None:
-        """Let everything speak that falls due up to now."""
+    def advance(self, now_us: int, most: int | None = None) -> None:
+        """Let everything speak that falls due up to now; or as much of it as `most` speakers have to say."""
         market_us, due = self.clock.market_us(now_us), self._due
-        while due and due[0][0] <= market_us:
+        spoken = 0
+        while due and due[0][0] <= market_us and spoken != most:
             due_us, place = heappop(due)
             if self._scheduled[place] != due_us:
                 continue
+            spoken += 1
             self._scheduled[place] = None
             hearers = self._hearers[place]
             for topic, message in self._speakers[place].take(hearers):
