@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from nats.aio.client import Client
 
-from services.shared.runtime.bus import Outgoing
+from services.shared.runtime.bus import Outgoing, _Client
 from services.shared.runtime.wire import encode_batch
 
 MESSAGES = [
@@ -41,6 +41,19 @@ async def test_the_bytes_of_a_batch_are_the_clients_own() -> None:
         await client.publish(message.subject, message.body, headers=headers)
     # Between subject and lengths nats-py leaves room for a reply subject.
     assert encode_batch(MESSAGES, "B1") == client.sent.replace(b"  ", b" ")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"Nats-Batch-Id: B1\r\nNats-Batch-Sequence: 7\r\n\r\n",
+        "Tape-Url:wss://x/\u9f8d?a=b:c \r\nEmpty:\r\n\r\n".encode(),
+        b"no colon\r\nBroken: \xff\r\n",
+        b"",
+    ],
+)
+def test_headers_are_read_as_the_client_reads_them(raw: bytes) -> None:
+    assert _Client._parse_header_lines(raw) == Client._parse_header_lines(raw)
 
 
 def test_a_header_cannot_smuggle_another_one() -> None:
