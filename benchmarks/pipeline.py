@@ -67,7 +67,7 @@ def run(rates: Sequence[float] = (3_000, 10_000, 25_000), seconds: float = 60) -
 
 def line(rate: float, seconds: float, symbols: int = 100, shares: int = 1) -> str:
     """Measure once; return the table's line. Ends the program where the tables differ from the ledger."""
-    command = [TAPELINE, "bench", "pipeline", "--json", "--events-per-s", f"{rate:g}", "--seconds", f"{seconds:g}"]
+    command = [TAPELINE, "bench", "pipeline", "--json", "--rate", f"{rate:g}", "--seconds", f"{seconds:g}"]
     command += ["--symbols", str(symbols), "--normalisers", str(shares), "--batchers", str(shares)]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
     if done.returncode == _UNEQUAL or not done.stdout:
