@@ -68,6 +68,7 @@ def _run(data: Path, given: argparse.Namespace) -> int:
         _say("waiting until the last minute is counted")
         _wait_until(last + MINUTE_US + LATE_US + GATHER_S * 1_000_000)
         until(lambda: _counted(pipeline, last), "the last minute is counted")
+        planter.read_resyncs()
         _say("proving")
         status = _report(planter, _proved(pipeline, first, last), first, last)
         os.kill(pipeline.starts("gap-backfill")[-1], signal.SIGCONT)

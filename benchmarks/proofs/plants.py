@@ -85,6 +85,26 @@ class Planter:
                 self.planted["simulator"] += 1
         self.losses = [one._replace(first=one.last - self.lag) if one.hop == "raw" else one for one in self.losses]
 
+    def read_resyncs(self) -> None:
+        """Note the changes that were not sent while a stream was asked for anew because of a loss before.
+
+        They are on record as gaps; taken for what they say only where the ledger has no such change as sent.
+        """
+        sent: dict[Series, list[int]] = {}
+        for path in sorted((self._pipeline.data_dir / "ledger").glob("*.book_change-*.parquet")):
+            exchange, market, kind = path.name.split("-")[0].split(".")
+            for row in pq.read_table(path, columns=["symbol", "last_sequence"]).to_pylist():
+                sent.setdefault((exchange, market, row["symbol"], kind), []).append(row["last_sequence"])
+        for gap in self._pipeline.sql(
+            "SELECT exchange, market, symbol, first_missing, last_missing, toUnixTimestamp64Micro(after_timestamp) AS "
+            "first, toUnixTimestamp64Micro(before_timestamp) AS last FROM tapeline.gap_detection_log WHERE kind = "
+            "'book_change' AND evidence LIKE 'a snapshot at % follows %' AND last_missing IS NOT NULL "
+            "SETTINGS output_format_json_quote_64bit_integers = 0"
+        ):
+            series = (gap["exchange"], gap["market"], gap["symbol"], "book_change")
+            if not any(gap["first_missing"] <= number <= gap["last_missing"] for number in sent.get(series, ())):
+                self.losses.append(Loss("resync", series, gap["first"], gap["last"], sure=False))
+
     # -- streams ---------------------------------------------------------------------------------------------------
 
     async def delete_raw(self, count: int, gather_s: float) -> None:
