@@ -101,6 +101,8 @@ class Filling:
         """Places that the exchange does not serve, or not in a readable form: given up."""
         self.sequence = 0
         """The RAW sequence of the last frame of this series that was published, by whomever."""
+        self.covered: tuple[int, int] | None = None
+        """A frame's RAW sequence, and the MD sequence by which the normaliser had read it: its rows stand before."""
         self.resumed = False
         """Whether it was looked up what an earlier process had published."""
         self.look_at: int | None = None

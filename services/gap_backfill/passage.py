@@ -39,11 +39,8 @@ async def read_up_to(bus: Bus, part: int) -> Read | None:
     return None if checkpoint is None else Read(_checkpoint(checkpoint.body).raw_sequence, checkpoint.sequence)
 
 
-async def through(bus: Bus, series: Series, raw_sequence: int) -> bool:
-    """Return whether every row of a series' frame, and of those before it, is in its table or refused. Raises Busy."""
-    read = await read_up_to(bus, subjects.partition(series.exchange, series.market, series.symbol))
-    if read is None or read.raw_sequence < raw_sequence:
-        return False
+async def stored_up_to(bus: Bus, series: Series, md_sequence: int) -> bool:
+    """Return whether every row of a series' table up to this MD sequence is in it, or refused. Raises Busy."""
     table = table_of(series.kind)
     slices = [_slice(value) for value in (await bus.values(streams.BATCHES)).values()]
     stored = [item.last if item.state == "stored" else item.first - 1 for item in slices if item.table == table.name]
@@ -51,4 +48,4 @@ async def through(bus: Bus, series: Series, raw_sequence: int) -> bool:
         return False
     # The records stand before the checkpoint that says so.
     unstored = await bus.next_of(streams.MD, table.subject, min(stored) + 1)
-    return unstored is None or unstored > read.md_sequence
+    return unstored is None or unstored > md_sequence

@@ -23,7 +23,7 @@ from services.gap_backfill.by_hand import ByHand
 from services.gap_backfill.core import FINAL, BackfillCore
 from services.gap_backfill.filling import Filling
 from services.gap_backfill.findings import gaps_of
-from services.gap_backfill.passage import read_up_to, through
+from services.gap_backfill.passage import read_up_to, stored_up_to
 from services.gap_backfill.reading import decode_gap
 from services.gap_backfill.series import DAY_US, Series, places_of
 from services.gap_backfill.settings import GapBackfillSettings
@@ -206,7 +206,7 @@ class Runner:
             return
         # Asked before the table is: what is through and not in the table then, was refused on its way.
         late = bool(filling.pending) and filling.looks >= LATE_LOOKS
-        passed = late and await through(self._bus, filling.series, filling.sequence)
+        passed = late and await self._through(filling, filling.sequence)
         keys = filling.lookup()
         there = await self._stock.there(filling.series, filling.history, *keys) if keys else Spans()
         self.core.looked(filling, there, now_us(), through=passed)
@@ -230,6 +230,19 @@ class Runner:
         told = await reader.caught_up_to()
         return told is not None and told >= read.md_sequence
 
+    async def _through(self, filling: Filling, raw_sequence: int) -> bool:
+        """Return whether every row of a frame, and of those before it, is in its table or refused.
+
+        What is made of later frames is not waited for: of a busy market some of it is always on its way.
+        """
+        if filling.covered is None or filling.covered[0] != raw_sequence:
+            series = filling.series
+            read = await read_up_to(self._bus, subjects.partition(series.exchange, series.market, series.symbol))
+            if read is None or read.raw_sequence < raw_sequence:
+                return False
+            filling.covered = (raw_sequence, read.md_sequence)
+        return await stored_up_to(self._bus, filling.series, filling.covered[1])
+
     async def _published(self, filling: Filling) -> tuple[Spans, int]:
         """Return what was published for a series and is on its way, and the RAW sequence of the last frame.
 
@@ -240,7 +253,7 @@ class Runner:
         last = await self._bus.last_of(streams.RAW, subject)
         if last is None:
             return Spans(), 0
-        if last.headers is None or await through(self._bus, series, last.sequence):
+        if last.headers is None or await self._through(filling, last.sequence):
             return Spans(), last.sequence
         keys = Spans.parse(last.headers.get(WANTED, "")) | Spans.parse(last.headers.get(DONE, ""))
         wanted = Spans()
