@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 
-from schemas import tables
+from schemas import subjects, tables
 from tests.ledger import OF_A_CONNECTION, OWN_COLUMNS, TABLE_OF, UNREADABLE, plain, value_of
 from tests.pipeline import at_rest
 
@@ -143,9 +143,11 @@ def _line(
         elif event.handed_us < began_us:
             line.early += 1
         else:
-            found = gaps.get(((exchange, market, event.symbol), kind, event.interval), ())
+            # A stream about a whole market has its gaps under `_all`.
+            whose = ((exchange, market, symbol) for symbol in (event.symbol, subjects.ALL))
+            found = [gap for one in whose for gap in gaps.get((one, kind, event.interval), ())]
             # Two channels may tell of one kind (OKX's mark and index prices): each records the gap.
-            within = list({gap._replace(evidence=""): gap for gap in found if gap.holds(event)}.values())
+            within = list({(gap.gap_type, gap.lost_from_us): gap for gap in found if gap.holds(event)}.values())
             if len(within) > 1:  # candles' updates without a send time share their candle's open: by our clock
                 nearest = min(gap.distance_us(event.handed_us) for gap in within)
                 within = [gap for gap in within if gap.distance_us(event.handed_us) == nearest]

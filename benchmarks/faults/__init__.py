@@ -28,7 +28,7 @@ from benchmarks.faults import bounds, made
 from benchmarks.faults.run import EVENTS_PER_S, MARKETS, Plan, run
 from services.shared.exchanges.registry import MARKETS as COLLECTED
 from tests.clickhouse_server import start_clickhouse
-from tests.pipeline import URL_VARIABLE
+from tests.pipeline import URL_VARIABLE, at_rest
 
 EXCHANGES = tuple(dict.fromkeys(market.exchange for market in COLLECTED.values() if not market.withdrawn))
 SHOWN = 60
@@ -92,7 +92,9 @@ def judge(data: Path, plan: Plan, least_books: int) -> tuple[list[str], list[str
     """Compare what a run left behind; return the tables as lines of Markdown, and what is wrong, in words."""
     faults = made.read(data)
     wrong = made.too_few(faults, plan.exchanges, plan.per_kind)
-    lines = account(data, lambda exchange, market, gap: made.caused(gap, faults.get((exchange, market), ())))
+    lines = account(
+        data, lambda exchange, market, gap: made.caused(gap, faults.get((exchange, market), ())), _begun_us(data)
+    )
     shown = table(lines)
     wrong += [fault for line in lines.values() for fault in line.faults]
     wrong += [
@@ -128,6 +130,18 @@ def judge(data: Path, plan: Plan, least_books: int) -> tuple[list[str], list[str
         if of_it.books < least_books:
             wrong.append(f"{exchange}: {of_it.books} books were published; {least_books} were to be compared")
     return shown, wrong
+
+
+def _begun_us(data: Path) -> int:
+    """Return when the last market was subscribed for the first time: a connection cut before that covered nothing."""
+    (row,) = at_rest(
+        data,
+        "SELECT toUnixTimestamp64Micro(max(first)) AS begun_us FROM (SELECT min(timestamp) AS first "
+        "FROM tapeline.connections WHERE event = 'subscribed' GROUP BY exchange, market) "
+        "SETTINGS output_format_json_quote_64bit_integers = 0",
+    )
+    begun_us: int = row["begun_us"]
+    return begun_us
 
 
 def _unseen(data: Path, gaps: Mapping[tuple[Instrument, str, str | None], list[Gap]]) -> Counter[str]:
