@@ -20,7 +20,7 @@ from typing import Any
 from benchmarks import books
 from benchmarks.keeping import keep
 from benchmarks.windows.drive import SECOND_US, drive, market_settings, signal_environment
-from benchmarks.windows.known import instruments
+from benchmarks.windows.known import instruments, lateness_s
 from benchmarks.windows.plan import EXCHANGES, Plan, plan
 from benchmarks.windows.verdict import Verdict, judge, table
 from services.exchange_simulator.generator.names import assets
@@ -38,16 +38,13 @@ SELECT '{kind}' AS kind, exchange, market, symbol, assumeNotNull(stream_sequence
     toUnixTimestamp64Micro(received_at) AS received_at, timestamp_source
 FROM tapeline.{table} WHERE source = 'live' {where}
 """
-TOLD = (
-    " UNION ALL ".join(
-        _TOLD.format(kind=kind, table=table_, sequence=sequence, where=where)
-        for kind, table_, sequence, where in (
-            ("quote", "quotes", "sequence", ""),
-            ("book", "orderbooks", "sequence", ""),
-            ("book", "book_deltas", "last_sequence", "AND in_step"),
-        )
+TOLD = " UNION ALL ".join(
+    _TOLD.format(kind=kind, table=table_, sequence=sequence, where=where)
+    for kind, table_, sequence, where in (
+        ("quote", "quotes", "sequence", ""),
+        ("book", "orderbooks", "sequence", ""),
+        ("book", "book_deltas", "last_sequence", "AND in_step"),
     )
-    + " ORDER BY at "
 )
 
 
@@ -101,6 +98,8 @@ def _judge(planned: Plan, data: Path, start_us: int, server: ClickhouseServer) -
         "arrayMap(row -> arrayMap(number -> toString(number), row), sizes) AS sizes "
         "FROM tapeline.arbitrage_opportunities ORDER BY timestamp, input_sequence ",
     )
+    late_s = lateness_s(known.values())
+    print(f"Books came up to {late_s:.2f} s late; the age limit is {planned.age_limit_s} s.", flush=True)
     return judge(planned, start_us, known, records)
 
 

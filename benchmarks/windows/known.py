@@ -98,9 +98,9 @@ class Instrument:
 
 
 def instruments(markets: Markets, rows: Iterable[dict[str, Any]]) -> dict[tuple[str, str, str], Instrument]:
-    """Return every instrument with what the tables' rows, in MD's order, say came of it."""
+    """Return every instrument with what the tables' rows, which may come in any order, say came of it."""
     found = {name: Instrument(market) for name, market in markets.items()}
-    for row in rows:
+    for row in sorted(rows, key=lambda row: int(row["at"])):
         one = found[row["exchange"], row["market"], row["symbol"]]
         step = step_of(one.market, row["sequence"], row["timestamp"])
         told = Told(row["at"], step, row["timestamp"], row["received_at"], row["timestamp_source"] == "received")
@@ -118,6 +118,12 @@ def possible(buy: Instrument, sell: Instrument, sequence: int) -> Iterator[Sizes
         for bids in sell.offers("bids", sequence):
             found = profits(asks, bids, [Fraction(size) for size in SIZES], step, fees[0], fees[1])
             yield {size: net for size, (_, net) in found.items()}
+
+
+def lateness_s(found: Iterable[Instrument]) -> float:
+    """Return how late nine of ten messages of the latest instrument came at most, beside the quickest of all."""
+    took = [sorted(told.received_at - told.timestamp for told in one.books) for one in found if one.books]
+    return (max(each[len(each) * 9 // 10] for each in took) - min(each[0] for each in took)) / 1e6
 
 
 def place_of(instrument: Instrument) -> Place:
