@@ -457,8 +457,8 @@ VIEWS: tuple[View, ...] = (
     ),
     View(
         "gap_detection_log",
-        f"SELECT * FROM {DATABASE}.gap_events ORDER BY received_at DESC, attempts DESC "
-        "LIMIT 1 BY exchange, market, symbol, kind, gap_id",
+        f"SELECT * FROM (SELECT * FROM {DATABASE}.gap_events ORDER BY received_at DESC, attempts DESC "
+        "LIMIT 1 BY exchange, market, symbol, kind, gap_id) WHERE status != 'merged'",
     ),
     View(
         "coverage_1m",
