@@ -99,7 +99,7 @@ class NumberedLane(Lane):
         )
 
     def _old(self, record: records.Trade, number: int) -> None:
-        """Take a trade that is not above the last one: stored if it was jumped over or lies before all, else repeated."""
+        """Take a trade not above the last one: stored if it was jumped over or lies before all, else repeated."""
         for skip in self.skips:
             missing = Spans(skip.missing)
             if number not in missing:

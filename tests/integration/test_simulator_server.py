@@ -102,8 +102,8 @@ async def test_a_futures_session_arrives_whole_over_two_connections_and_is_confi
                 "missed": 0,
                 "finished": True,
                 "faults": {},
-            "asked": {},
-            "over_the_limit": 0,
+                "asked": {},
+                "over_the_limit": 0,
             }
             assert (status["frames_sent"], status["finished"]) == (1535, False), "spot has not begun"
             await (await two.ping())

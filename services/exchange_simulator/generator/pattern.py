@@ -1,7 +1,7 @@
 """Patterns: what happens inside one block of market time, relative to the price at which the block begins.
 
-Market time is cut into blocks of 10 or 60 seconds (or as a setting says), a block into steps. A block plays one of a few
-patterns, shifted to the block's price and scaled by its own factor. Because a pattern's sums are known, the sums of any
+Market time is cut into blocks of 10 or 60 seconds (or as a setting says), a block into steps. A block plays one of
+a few patterns, shifted to its price and scaled by its own factor. Because a pattern's sums are known, the sums of any
 block are known without playing it: that is what makes a day's candle cheap although it equals its trades exactly.
 """
 
