@@ -32,11 +32,16 @@ from services.shared.runtime.http import Answer, Http
 
 
 class Resync(msgspec.Struct, frozen=True):
-    """The body of a `control.resync` message: the connection and sequence at which the book is known to be good."""
+    """The body of a `control.resync` message: the connection and sequence at which the book is known to be good.
+
+    `asked_at` is when the need was seen, our clock in microseconds: a normaliser that was killed sees it once more in
+    the frames that it reads once more. 0 where somebody asks by hand.
+    """
 
     connection: str = ""
     sequence: int | None = None
     reason: str = ""
+    asked_at: int = 0
 
 
 _decode_resync = msgspec.json.Decoder(Resync).decode
@@ -106,6 +111,8 @@ class MarketCollector:
         self._listed = asyncio.Event()
         self._snapshots: dict[str, Request] = {}
         """Snapshots that were asked for and have not come, by symbol."""
+        self._resync_asked_at: dict[str, int] = {}
+        """When the last resync that was taken was asked for, our clock, by symbol."""
 
     @property
     def ready(self) -> bool:
@@ -205,6 +212,9 @@ class MarketCollector:
         except msgspec.DecodeError as error:
             self._log.warning("resync_refused", symbol=symbol, error=str(error))
             return
+        if 0 < request.asked_at <= self._resync_asked_at.get(symbol, 0):
+            return  # answered before: to subscribe again would lose changes of a book that is well
+        self._resync_asked_at[symbol] = request.asked_at
         if symbol in self._snapshots:
             return  # on its way: of a thousand books that begin, the last one is asked for many times meanwhile
         item = self.instruments.listing.by_symbol.get(symbol)

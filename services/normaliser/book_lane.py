@@ -227,6 +227,7 @@ class BookLane(ChangeLane):
                 self.leader.name if self.leader else "",
                 self.tail.last_sequence if self.tail else None,
                 reason,
+                now,
             )
         )
 

@@ -36,6 +36,8 @@ class Resync(NamedTuple):
     connection: str
     sequence: int | None
     reason: str
+    asked_at: int
+    """When the need was seen, our clock in microseconds: the same once more is a frame that was read once more."""
 
 
 @dataclass(frozen=True, slots=True)

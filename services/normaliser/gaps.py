@@ -46,7 +46,8 @@ class Hole(msgspec.Struct, kw_only=True):
 class Skip(msgspec.Struct):
     """Numbers that were jumped over on a connection that goes on: they may still come, out of order."""
 
-    hole: Hole
+    hole: Hole | None
+    """None where numbers have holes of their own, and to jump over some tells of no gap."""
     before: int
     """Upper bound of the gap, exclusive, the exchange's clock in microseconds."""
     missing: tuple[Pair, ...]

@@ -7,7 +7,7 @@ from typing import ClassVar
 import msgspec
 
 from schemas import records
-from schemas.spans import Spans
+from schemas.spans import Pair, Spans
 from services.normaliser.desk import Desk
 from services.normaliser.gaps import Hole, Skip, gap_of
 from services.normaliser.lane import Lane
@@ -55,6 +55,8 @@ class NumberedLane(Lane):
                     self.desk.counters.duplicates += 1  # late: the exchange has told the far side before it did
                     return
                 self.settle(record.KIND, record)
+            elif self._rises:
+                self._jumped(None, record, ((last.sequence + 1, number - 1),))
             elif number != last.sequence + 1 and self._before(record, number) > last.sequence:
                 self._skipped(last, last.sequence, record, number)
         else:
@@ -86,8 +88,7 @@ class NumberedLane(Lane):
             last_sequence=last_number,
         )
         before = self._before(record, number)
-        self.skips.append(Skip(hole, record.timestamp + 1, ((last_number + 1, before),)))
-        del self.skips[:-_MOST_SKIPS]
+        self._jumped(hole, record, ((last_number + 1, before),))
         self.tell_gap(
             gap_of(
                 self.place(record.KIND),
@@ -98,13 +99,20 @@ class NumberedLane(Lane):
             )
         )
 
+    def _jumped(self, hole: Hole | None, record: records.Trade, over: tuple[Pair, ...]) -> None:
+        """Remember the numbers that were jumped over, if there are any between."""
+        if over[0][0] <= over[0][1]:
+            self.skips.append(Skip(hole, record.timestamp + 1, over))
+            del self.skips[:-_MOST_SKIPS]
+
     def _old(self, record: records.Trade, number: int) -> None:
         """Take a trade not above the last one: stored if it was jumped over or lies before all, else repeated."""
         for skip in self.skips:
             missing = Spans(skip.missing)
             if number not in missing:
                 continue
-            left = missing - Spans(((self._before(record, number) + 1, number),))
+            begins = number if self._rises else self._before(record, number) + 1
+            left = missing - Spans(((begins, number),))
             skip.missing = left.pairs
             if self.desk.was_refilled(record):
                 break
@@ -112,16 +120,8 @@ class NumberedLane(Lane):
             self.desk.emit(record)
             if not left:
                 self.skips.remove(skip)
-                self.tell_gap(
-                    gap_of(
-                        self.place(record.KIND),
-                        skip.hole,
-                        received_at=record.received_at,
-                        before=skip.before,
-                        status="filled",
-                        evidence=f"all came later, out of order; {number} was the last",
-                    )
-                )
+                if skip.hole is not None:
+                    self._filled(skip.hole, skip.before, record, number)
             return
         if self.first is not None and number < self.first and not self.desk.was_refilled(record):
             self.first = self._first_of(record, number)
@@ -129,6 +129,18 @@ class NumberedLane(Lane):
             self.desk.emit(record)
             return
         self.desk.counters.duplicates += 1
+
+    def _filled(self, hole: Hole, before: int, record: records.Trade, number: int) -> None:
+        self.tell_gap(
+            gap_of(
+                self.place(record.KIND),
+                hole,
+                received_at=record.received_at,
+                before=before,
+                status="filled",
+                evidence=f"all came later, out of order; {number} was the last",
+            )
+        )
 
     def _remember_late(self, number: int) -> None:
         self.late = Spans((self.late | Spans.of((number,))).pairs[-_MOST_LATE:])

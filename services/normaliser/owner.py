@@ -230,8 +230,13 @@ class Owner:
         if reader is None or reader.pending > RESYNC_NEAR:
             return
         for resync in resyncs:
-            body = _encode({"connection": resync.connection, "sequence": resync.sequence, "reason": resync.reason})
-            await self._bus.say(subjects.resync(resync.exchange, resync.market, resync.symbol), body)
+            told = {
+                "connection": resync.connection,
+                "sequence": resync.sequence,
+                "reason": resync.reason,
+                "asked_at": resync.asked_at,
+            }
+            await self._bus.say(subjects.resync(resync.exchange, resync.market, resync.symbol), _encode(told))
             metrics.RESYNCS.labels(resync.exchange, resync.market).inc()
 
     async def _idle(self) -> None:

@@ -249,6 +249,12 @@ async def test_a_limit_pauses_requests_and_what_is_no_answer_is_not_published(
         await process.until_logged("resync")
         await bus.say(subjects.resync("binance", "perp", PERPS[0]), b'{"connection":"gone","sequence":1,"reason":"x"}')
         await process.until_logged("resync_ignored")
+        # Asked for twice: the second is what a killed normaliser says when it reads the same frames once more.
+        for reason in ("broke", "broke, read again"):
+            body = b'{"connection":"","sequence":2,"reason":"%b","asked_at":1700000000000000}' % reason.encode()
+            await bus.say(subjects.resync("binance", "perp", PERPS[1]), body)
+        await bus.say(subjects.resync("binance", "perp", PERPS[0]), b'{"connection":"gone","sequence":1,"reason":"x"}')
+        await process.until_logged("resync_ignored", times=2)
         await process.until_status(requests_pending=0, outbox=0)
         assert process.stop() == 0
     frames = first_copies(await read_raw(bus))
@@ -258,6 +264,6 @@ async def test_a_limit_pauses_requests_and_what_is_no_answer_is_not_published(
     assert [frame.part for frame in instruments] == list(range(16))
     assert {frame.request for frame in instruments} == {"/fapi/v1/exchangeInfo"}
     snapshots = Counter(frame.symbol for frame in rest if frame.channel == "depth_snapshot")
-    assert snapshots == {**dict.fromkeys(PERPS, 1), PERPS[0]: 2}
+    assert snapshots == {**dict.fromkeys(PERPS, 1), PERPS[0]: 2, PERPS[1]: 2}
     for frame in rest:
         assert frame.requested_at is not None and frame.requested_at <= frame.received_at

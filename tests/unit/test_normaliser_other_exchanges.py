@@ -101,6 +101,17 @@ def test_rising_numbers_tell_what_is_old_and_nothing_else(rig: OtherRig) -> None
     assert (closed["gap_id"], closed["status"], closed["before_timestamp"]) == (opened["gap_id"], "open", 10)
 
 
+def test_a_rising_number_that_was_jumped_over_comes_late_and_is_no_gap(rig: OtherRig) -> None:
+    rig.session("subscribed", "rising", at=1)
+    rig.say("rising", "trade", trade(1, sequence=10), trade(1, sequence=90), trade(2, sequence=91), at=2)
+    for number in (40, 39, 89, 11):
+        [late] = rig.say("rising", "trade", trade(1, sequence=number), at=3)
+        assert (kinds([late]), late["sequence"]) == (["md.trade"], number)
+        assert rig.say("rising", "trade", trade(1, sequence=number), at=3) == []
+    assert rig.say("rising", "trade", trade(2, sequence=91), at=4) == []
+    assert kinds(rig.say("rising", "trade", trade(3, sequence=92), at=5)) == ["md.trade"]
+
+
 def test_equal_trades_without_numbers_are_told_as_often_as_they_were_said(rig: OtherRig) -> None:
     found = rig.say("unnumbered", "trade", trade(5), trade(5), trade(5, quantity="2"), at=1)
     assert [item["quantity"] for item in found] == ["1", "1", "2"]
