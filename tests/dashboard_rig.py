@@ -83,6 +83,7 @@ def run_session(folder: Path) -> Iterator[Seen]:
         "MISPRICINGS": "BTC:okx.perp:3:3:5,ETH:binance.perp:3:3:1000",
     }
     environment = {f"TAPELINE_EXCHANGE_SIMULATOR_{name}": value for name, value in settings.items()}
+    environment["TAPELINE_COLLECTOR_AUDIT_AFTER_S"] = "1"  # else the session is over before books are compared
     with ExitStack() as open_until_the_end:
         start = open_until_the_end.enter_context
         pipeline = start(run_pipeline(folder / "data", "--simulate", "--exchanges", EXCHANGES, **environment))

@@ -88,6 +88,7 @@ class MarketCollector:
             self._book_stands,
             self._publish,
             self._link.announce_audit,
+            settings.audit_after_s,
         )
         self._clock = ClockWatch(market, self.rest, settings.clock_every_s, self._publish, self._log)
         self._universe = universe

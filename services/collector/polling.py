@@ -20,9 +20,6 @@ from services.shared.runtime.http import Answer
 
 LOOK_S = 1.0
 """Longest wait between two looks at what is collected."""
-SETTLED_S = 20.0
-"""So long a book has had its snapshot and its changes before it is compared: the first change behind the snapshot, by
-which it is known to be in step, may take as long on a quiet market."""
 AUDITS_IN_LINE = 10
 """Most of a market's audits that wait for leave at a time: what is asked every minute is not to be far behind them."""
 
@@ -40,6 +37,7 @@ class Polling:
         book_stands: Callable[[Instrument], bool],
         publish: Callable[[str, str, str, Answer], None],
         announce_audit: Callable[[str, int], None],
+        audit_after_s: float,
     ) -> None:
         self._polls = polls
         self._rules = rules
@@ -52,6 +50,7 @@ class Polling:
         self._publish = publish
         self._announce_audit = announce_audit
         """Says, before a book is asked for to be compared with ours, that ours is to be kept as it stands then."""
+        self._audit_after_s = audit_after_s
         self._asked: set[tuple[str, str]] = set()
         """Endpoint and symbol of what was asked for and has not come."""
         self._audits = 0
@@ -70,7 +69,7 @@ class Polling:
         items: dict[str, Instrument | None] = {}
 
         clock = asyncio.get_running_loop().time
-        settling = Settling(SETTLED_S)
+        settling = Settling(self._audit_after_s)
 
         def may(symbol: str) -> bool:
             item = items[symbol]

@@ -102,6 +102,12 @@ class CollectorSettings(Settings):
     request_share: float = Field(0.8, gt=0, le=1, description="Share of an exchange's own limits that is used.")
     request_timeout_s: float = Field(10.0, gt=0, description="Seconds within which a REST request must be answered.")
     polls: bool = Field(True, description="Whether REST statistics (open interest, ratios, ...) are polled.")
+    audit_after_s: float = Field(
+        20.0,
+        ge=0,
+        description="Seconds that a book has had its snapshot before it is first compared with another: on a quiet "
+        "market the change by which it is known to be in step may take as long.",
+    )
 
     @field_validator("exchanges", "compare", "markets", "channels", "ws_urls", "rest_urls")
     @classmethod
