@@ -38,7 +38,8 @@ class Schedule:
     """One endpoint's symbols, each asked for once in `every_s` at a place of its own in it.
 
     Symbols that are new, all of them at start, are asked for first, `spacing_s` apart and within one period. No symbol
-    waits longer than a period for its next turn, and none is moved when others come or go.
+    waits longer than a period for its next turn, and none is moved when others come or go. But where the exchange
+    allows too little for that, those that have not been answered once go before those that have.
     """
 
     def __init__(self, every_s: float, spacing_s: float) -> None:
@@ -53,6 +54,10 @@ class Schedule:
         """When the next new symbol may be asked for."""
         self._failures: dict[str, int] = {}
         """In a row, by symbol."""
+        self._first: set[str] = set()
+        """Asked for the first time, and neither answered nor failed: the others' turns wait for them."""
+        self._new: set[str] = set()
+        """Not asked for yet."""
 
     def collect(self, symbols: Collection[str], now: float) -> None:
         """Ask for these from now on, and for no others."""
@@ -61,11 +66,14 @@ class Schedule:
         self._failures = {symbol: count for symbol, count in self._failures.items() if symbol in wanted}
         self._due = [item for item in self._due if item[1] in wanted]
         heapify(self._due)
+        self._first &= wanted
+        self._new &= wanted
         new = [symbol for symbol in dict.fromkeys(symbols) if symbol not in self._phases]
         spacing_s = min(self._spacing_s, self._every_s / max(1, len(new)))
         for symbol in new:
             self._phases[symbol] = self._came * _GOLDEN % 1.0 * self._every_s
             self._came += 1
+            self._new.add(symbol)
             at = max(now, self._free_at)
             self._free_at = at + spacing_s
             heappush(self._due, (at, symbol))
@@ -81,8 +89,11 @@ class Schedule:
         """
         while self._due and self._due[0][0] <= now:
             _, symbol = heappop(self._due)
-            if may(symbol):
+            if (symbol in self._new or not self._first) and may(symbol):
                 heappush(self._due, (self._turn_after(symbol, now), symbol))
+                if symbol in self._new:
+                    self._new.remove(symbol)
+                    self._first.add(symbol)
                 yield symbol
             else:
                 heappush(self._due, (now + NOT_YET_S, symbol))
@@ -90,9 +101,11 @@ class Schedule:
     def answered(self, symbol: str) -> None:
         """There is an answer to what was asked: its next turn is as it has one."""
         self._failures.pop(symbol, None)
+        self._first.discard(symbol)
 
     def failed(self, symbol: str, now: float) -> None:
         """There is none: ask again before its next turn."""
+        self._first.discard(symbol)
         if symbol not in self._phases:
             return
         failures = self._failures[symbol] = self._failures.get(symbol, 0) + 1

@@ -25,7 +25,9 @@ def asked(schedule: Schedule, until: float) -> list[tuple[float, str]]:
     """Go from turn to turn up to a time; return when each symbol was asked for, counted from the start."""
     found: list[tuple[float, str]] = []
     while (due := schedule.next_due()) is not None and due <= until:
-        found += [(due - START, symbol) for symbol in schedule.take(due)]
+        for symbol in schedule.take(due):
+            found.append((due - START, symbol))
+            schedule.answered(symbol)
     return found
 
 
@@ -62,6 +64,19 @@ def test_a_new_symbol_is_asked_for_at_once_and_moves_no_other() -> None:
     assert [turn for turn in turns if turn[1] != "NEW"] == asked(alone, START + 900)
 
 
+def test_who_has_no_answer_yet_goes_before_who_has_one() -> None:
+    schedule = Schedule(60.0, 0.0)
+    symbols = ["A", "B", "C", "D"]
+    schedule.collect(symbols, START)
+    assert list(schedule.take(START)) == symbols
+    schedule.answered("A")
+    assert list(schedule.take(START + 300)) == []  # the budget gives the others no leave
+    schedule.answered("B")
+    schedule.failed("C", START + 300)
+    schedule.collect(["A", "B", "C"], START + 300)  # D is given up
+    assert sorted(schedule.take(START + 310)) == ["A", "B", "C"]
+
+
 def test_a_symbol_that_is_given_up_is_asked_for_no_more_and_one_that_comes_again_is_new() -> None:
     schedule = Schedule(300.0, 0.5)
     schedule.collect(["A", "B"], START)
@@ -83,7 +98,7 @@ def test_what_may_not_be_asked_for_yet_is_looked_at_again_soon() -> None:
 def test_after_a_pause_each_symbol_is_asked_for_once() -> None:
     schedule = Schedule(60.0, 0.0)
     schedule.collect(["A", "B", "C"], START)
-    list(schedule.take(START))
+    assert [name for _, name in asked(schedule, START)] == ["A", "B", "C"]
     assert sorted(schedule.take(START + 10_000)) == ["A", "B", "C"]
     assert list(schedule.take(START + 10_000)) == []
 
