@@ -55,7 +55,7 @@ def compare(data: Path) -> Compared:
         missing = of_numbers(recorded[series], stored.get(series, ()), told.get(series, ()), found.wrong)
         found.numbers[series[0][0]] += sum(last - first + 1 for first, last in missing)
         found.by_number[series[0][0]] += len(recorded[series])
-    swapped = {series: any(event.fault == "swap" for event in events) for series, events in told.items()}
+    swapped = rows.swapped(data)
     for series, events in told.items():
         found.wrong.extend(silently_lost(series, events, stored.get(series, ())))
     for (kind, sent), these in timed.items():
@@ -63,7 +63,7 @@ def compare(data: Path) -> Compared:
         for gap in these:
             if not _told_once(gap):
                 continue
-            near = _OUT_OF_ORDER_US if kind == "quote" or swapped.get((gap.instrument, kind)) else 0
+            near = _OUT_OF_ORDER_US if kind == "quote" or (gap.instrument, kind) in swapped else 0
             found.wrong.extend(of_times(gap, _moments_of(gap, moments), near))
             found.by_time[gap.instrument[0]] += 1
     return found

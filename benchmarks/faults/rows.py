@@ -127,6 +127,17 @@ def told(data: Path) -> dict[Series, list[Told]]:
     return found
 
 
+def swapped(data: Path) -> set[Series]:
+    """Return the series of which some event came behind one that was said later, by the ledger."""
+    found: set[Series] = set()
+    for path in (data / "ledger").glob("*.parquet"):
+        exchange, market, kind = path.name.split("-")[0].split(".")
+        if kind not in ("fault", "connection"):
+            table = pq.read_table(path, columns=["symbol", "fault"], filters=[("fault", "=", "swap")])
+            found.update(((exchange, market, symbol), kind) for symbol in table["symbol"].to_pylist())
+    return found
+
+
 def _ledger(path: Path, kind: str) -> Iterator[dict[str, Any]]:
     names = _CHANGES if kind == "book_change" else _TRADES
     yield from pq.read_table(path, columns=["symbol", "connection", "fault", *names.split(", ")]).to_pylist()
