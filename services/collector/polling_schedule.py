@@ -57,7 +57,7 @@ class Schedule:
         self._first: set[str] = set()
         """Asked for the first time, and neither answered nor failed: the others' turns wait for them."""
         self._new: set[str] = set()
-        """Not asked for yet."""
+        """Not asked for yet, or in vain."""
 
     def collect(self, symbols: Collection[str], now: float) -> None:
         """Ask for these from now on, and for no others."""
@@ -105,9 +105,11 @@ class Schedule:
 
     def failed(self, symbol: str, now: float) -> None:
         """There is none: ask again before its next turn."""
-        self._first.discard(symbol)
         if symbol not in self._phases:
             return
+        if symbol in self._first:
+            self._first.remove(symbol)
+            self._new.add(symbol)
         failures = self._failures[symbol] = self._failures.get(symbol, 0) + 1
         again = now + min(AGAIN_S * 2.0 ** min(failures - 1, 32), self._every_s)
         turn = next(at for at, name in self._due if name == symbol)
